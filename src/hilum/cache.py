@@ -1,0 +1,164 @@
+"""ArrayCache: arrays of one shape on disk, found by what they were made from, read without decoding anything again."""
+
+import fcntl
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.errors import DataError, UnreadableFilm
+from hilum.files import cache_dir
+from hilum.parallel import Crashed, spread
+from hilum.pixels import read_film
+from hilum.preprocess import Frame, Preprocess
+
+Progress = Callable[[int, int], None]
+
+
+class ArrayCache:
+    """Rows of one shape in a flat file, and the keys they are known by in another.
+
+    A row is written before its key, so a kill at any moment leaves whole rows only; a row without a key is written over.
+    Writers take a lock; readers need none.
+    """
+
+    def __init__(self, folder: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+        self._rows = folder / "rows.bin"
+        self._keys = folder / "keys.txt"
+        self._lock = folder / "lock"
+        for file in (self._rows, self._keys, self._lock):
+            file.touch()
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def positions(self) -> dict[str, int]:
+        """Key -> row, of every whole row."""
+        text = self._keys.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        return {key: row for row, key in enumerate(whole)}
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The keys without a row, each once, in order."""
+        known = self.positions()
+        return [key for key in dict.fromkeys(keys) if key not in known]
+
+    def add(self, rows: Iterable[tuple[str, NDArray[Any]]]) -> None:
+        """Append rows as they come; keys already known are skipped."""
+        with self._writing():
+            known = self.positions()
+            with self._rows.open("r+b") as data, self._keys.open("r+", encoding="utf-8") as names:
+                data.truncate(len(known) * self.row_bytes)
+                data.seek(0, 2)
+                names.truncate(sum(len(key.encode()) + 1 for key in known))
+                names.seek(0, 2)
+                for key, row in rows:
+                    if key in known:
+                        continue
+                    data.write(np.ascontiguousarray(row, self.dtype).reshape(self.shape).tobytes())
+                    data.flush()
+                    names.write(f"{key}\n")
+                    names.flush()
+                    known[key] = len(known)
+
+    def view(self, keys: Sequence[str]) -> "ArrayView":
+        """The rows of `keys`, in their order, still on disk.
+
+        Raises:
+            KeyError: a key has no row; `missing` tells beforehand.
+        """
+        known = self.positions()
+        rows = np.array([known[key] for key in keys], np.int64)
+        if not len(rows):
+            return ArrayView(np.empty((0, *self.shape), self.dtype), rows)
+        return ArrayView(np.memmap(self._rows, self.dtype, mode="r", shape=(len(known), *self.shape)), rows)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@dataclass(frozen=True)
+class ArrayView:
+    """Some rows of a cache, in an order of their own; indexing copies them out of the memory map."""
+
+    mapped: NDArray[Any]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, positions: NDArray[np.int64] | slice) -> NDArray[Any]:
+        return np.asarray(self.mapped[self.rows[positions]])
+
+    def only(self, positions: NDArray[np.int64]) -> "ArrayView":
+        """The view of some of its rows."""
+        return ArrayView(self.mapped, self.rows[positions])
+
+
+class FrameCache:
+    """Films as the network's frames, made once: a second run decodes nothing."""
+
+    def __init__(self, preprocess: Preprocess, folder: Path | None = None) -> None:
+        self.preprocess = preprocess
+        side = preprocess.size_px
+        place = (folder or cache_dir()) / "frames" / preprocess.geometry_digest[:16]
+        self._cache = ArrayCache(place, shape=(side, side), dtype=preprocess.dtype)
+
+    def fill(
+        self,
+        films: pd.DataFrame,
+        root: Path,
+        *,
+        processes: int | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Decode the films (rows of an index) not yet known, in parallel; returns how many that were.
+
+        Raises:
+            DataError: a film that the index says is readable is not, or no longer the same file.
+        """
+        paths: Mapping[str, str] = dict(zip(films["sha256"], films["path"], strict=True))
+        missing = self._cache.missing(paths)
+        work = partial(make_frame, preprocess=self.preprocess)
+        results = spread(work, ((key, root / paths[key]) for key in missing), processes=processes)
+        self._cache.add(_counted(results, len(missing), progress))
+        return len(missing)
+
+    def view(self, films: pd.DataFrame) -> ArrayView:
+        """The films' (side, side) frames, in their order."""
+        return self._cache.view(films["sha256"].tolist())
+
+
+def make_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str:
+    """One film's frame, or why there is none."""
+    try:
+        film = read_film(item[1], at_least_px=preprocess.size_px)
+    except (UnreadableFilm, OSError) as error:
+        return str(error)
+    return preprocess.frame(film.pixels)
+
+
+def _counted(results: Iterable[Any], total: int, progress: Progress | None) -> Iterator[tuple[str, Frame]]:
+    for done, ((key, path), frame) in enumerate(results, 1):
+        if isinstance(frame, Crashed | str):
+            why = "its decoder crashed" if isinstance(frame, Crashed) else frame
+            raise DataError(f"film {path.name} was readable when indexed and is not now ({why}); run hilum index again")
+        if progress:
+            progress(done, total)
+        yield key, frame

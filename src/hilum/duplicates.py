@@ -1,0 +1,80 @@
+"""Which films are the same picture: a perceptual hash of 256 bits, and all pairs close in it without comparing all pairs.
+
+The hash keeps the signs of the low-frequency cosine coefficients of a 64 x 64 thumbnail against their median (the
+construction known as pHash; Zauner 2010). Chest radiographs look alike, so 64 bits are too few: the 16 x 16 lowest
+frequencies are kept. It sees re-exports, rescaling, mild contrast changes and compression; crops and turned films need
+keypoints, which the audit uses.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Hash = NDArray[np.uint16]
+"""(..., 16) words: 256 bits."""
+
+WORDS = 16
+NEAR_BITS = 15
+"""Two hashes at most this far apart are near-duplicates. With 16 words, any such pair shares a whole word."""
+
+_SHUFFLE = np.random.default_rng(0).permutation(256)
+# Rows of coefficients differ in how much films share them; shuffled, every word tells films apart equally well.
+
+_BITS = np.array([bin(value).count("1") for value in range(1 << 16)], dtype=np.uint8)
+
+
+def perceptual_hash(pixels: NDArray[np.float32]) -> Hash:
+    """The (16,) words of one film's hash; `pixels` (H, W) in any range."""
+    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(small)[:16, :16].ravel()
+    above = low > np.median(low[1:])
+    return np.packbits(above[_SHUFFLE]).view(">u2").astype(np.uint16)
+
+
+def to_text(words: Hash) -> str:
+    """64 hexadecimal digits, as the index stores them.
+
+    >>> to_text(np.arange(16, dtype=np.uint16))[:12]
+    '000000010002'
+    """
+    return words.astype(">u2").tobytes().hex()
+
+
+def from_text(texts: list[str]) -> Hash:
+    """(N, 16) words from N texts of 64 hexadecimal digits."""
+    raw = bytes.fromhex("".join(texts))
+    return np.frombuffer(raw, dtype=">u2").reshape(-1, WORDS).astype(np.uint16)
+
+
+def distance(first: Hash, second: Hash) -> NDArray[np.int64]:
+    """Differing bits, over the last axis."""
+    return _BITS[first ^ second].sum(axis=-1, dtype=np.int64)
+
+
+def near_pairs(hashes: Hash, *, bits: int = NEAR_BITS) -> NDArray[np.int64]:
+    """(P, 2) row pairs, first < second, at most `bits` apart.
+
+    By the pigeonhole principle a pair within 15 bits agrees in one of its 16 words at least, so only films sharing a
+    word are compared: time grows with the films that look alike, not with all pairs.
+    """
+    found = [_pairs_sharing(hashes, word, bits) for word in range(WORDS)]
+    pairs = np.concatenate(found) if found else np.empty((0, 2), np.int64)
+    return np.unique(pairs, axis=0) if len(pairs) else pairs.reshape(0, 2)
+
+
+def _pairs_sharing(hashes: Hash, word: int, bits: int) -> NDArray[np.int64]:
+    order = np.argsort(hashes[:, word], kind="stable")
+    values = hashes[order, word]
+    kept = []
+    step = 1
+    # Compare each film with its 1st, 2nd, 3rd ... follower in sorted order while any still shares the word.
+    while step < len(order):
+        same = np.flatnonzero(values[:-step] == values[step:])
+        if not len(same):
+            break
+        first, second = order[same], order[same + step]
+        close = distance(hashes[first], hashes[second]) <= bits
+        kept.append(np.stack([first[close], second[close]], axis=1))
+        step += 1
+    pairs = np.concatenate(kept) if kept else np.empty((0, 2), np.int64)
+    return np.sort(pairs, axis=1)

@@ -1,0 +1,205 @@
+"""Backbones by name: whatever timm has, and TorchXRayVision's chest DenseNets. Each turns a film into a map.
+
+TorchXRayVision: Cohen et al., "TorchXRayVision: A library of chest X-ray datasets and models", MIDL 2022.
+timm: Wightman, "PyTorch Image Models", 2019, doi 10.5281/zenodo.4414861.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from hilum.errors import DataError, UsageError, require, unknown_name
+from hilum.networks.weights import (
+    KINDS,
+    cached_file,
+    digest_of_state,
+    packaged_state,
+    read_state,
+    ways_out,
+)
+
+XRV = "xrv:"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the weights came from, for the report and the bundle."""
+
+    kind: str
+    detail: str
+    digest: str
+
+
+class Backbone(nn.Module):
+    """(N, channels, H, W) -> (N, features, h, w), the map at one level of a convolutional network."""
+
+    def __init__(self, body: nn.Module, *, features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.body = body
+        self.features = features
+        self.mean = mean
+        self.std = std
+
+    def forward(self, films: Tensor) -> Tensor:
+        raise NotImplementedError("a Backbone is one of its kinds")
+
+
+class _Last(Backbone):
+    """timm's final feature map."""
+
+    def forward(self, films: Tensor) -> Tensor:
+        return cast(Tensor, cast(Any, self.body).forward_features(films))
+
+
+class _Level(Backbone):
+    """An inner feature level of a timm network, cut off behind it."""
+
+    def __init__(self, body: nn.Module, *, index: int, **described: Any) -> None:
+        super().__init__(body, **described)
+        self.index = index
+
+    def forward(self, films: Tensor) -> Tensor:
+        maps = cast(Any, self.body).forward_intermediates(
+            films, indices=[self.index], stop_early=True, intermediates_only=True
+        )
+        return cast(Tensor, maps[0])
+
+
+class _Chest(Backbone):
+    """A TorchXRayVision DenseNet's features; it reads grey in [-1024, 1024]."""
+
+    def forward(self, films: Tensor) -> Tensor:
+        return torch.relu(cast(Tensor, cast(Any, self.body).features(films)))
+
+
+def load_backbone(name: str, *, weights: str, channels: int, level: int | None = None) -> tuple[Backbone, Origin]:
+    """A backbone with its weights.
+
+    Args:
+        name: a timm architecture, or `xrv:NAME`.
+        weights: one of `weights.KINDS`.
+        channels: of the films it will read, 1 or 3.
+        level: feature level to stop at, as a position in timm's list of levels (-1 the deepest); None for the last map.
+
+    Raises:
+        UsageError: unknown names, or a network that makes no map.
+        DataError: the weights cannot be had, with what would work instead.
+    """
+    kind = weights.partition(":")[0]
+    if kind not in {known.partition(":")[0] for known in KINDS}:
+        raise unknown_name("kind of weights", weights, KINDS)
+    backbone = (_chest if name.startswith(XRV) else _timm)(name, weights, channels, level)
+    detail = weights.removeprefix("file:") if kind == "file" else name
+    return backbone, Origin(kind=kind, detail=Path(detail).name, digest=digest_of_state(backbone.state_dict()))
+
+
+def _timm(name: str, weights: str, channels: int, level: int | None) -> Backbone:
+    if not timm.is_model(name.partition(".")[0]):
+        near = timm.list_models(f"*{name.partition('.')[0]}*")[:5] or timm.list_models()
+        raise unknown_name("backbone", name, near)
+    made_of = {"num_classes": 0, "global_pool": "", "in_chans": channels, **_timm_weights(name, weights)}
+    body: Any = timm.create_model(name, **made_of)
+    told = body.pretrained_cfg
+    scaling = {"mean": _per_channel(told["mean"], channels), "std": _per_channel(told["std"], channels)}
+    if level is None:
+        made: Backbone = _Last(body, features=body.num_features, **scaling)
+    else:
+        made = _at_level(body, name, level, scaling)
+    _check_map(made, name, channels)
+    return made
+
+
+def _at_level(body: Any, name: str, level: int, scaling: Mapping[str, tuple[float, ...]]) -> Backbone:
+    if not hasattr(body, "forward_intermediates"):
+        raise UsageError(f"backbone '{name}' offers no inner levels; leave network.level out")
+    levels = list(body.feature_info)  # timm keeps a dict a level
+    if not -len(levels) <= level < len(levels):
+        raise UsageError(f"backbone '{name}' has levels 0 to {len(levels) - 1}; network.level = {level} is none of them")
+    index = level % len(levels)
+    features = int(levels[index]["num_chs"])
+    kept = body.prune_intermediate_layers([index], prune_norm=True, prune_head=True)
+    return _Level(body, index=kept[0], features=features, **scaling)
+
+
+def _timm_weights(name: str, weights: str) -> dict[str, Any]:
+    """What `timm.create_model` must be told to find the weights."""
+    kind, _, path = weights.partition(":")
+    if kind == "random":
+        return {"pretrained": False}
+    if kind == "packaged":
+        return _given(packaged_state(name))
+    if kind == "file":
+        return _given(read_state(Path(path)))
+    found = cached_file(timm.get_pretrained_cfg(name, allow_unregistered=False))
+    if found is not None:
+        return _given(read_state(found))
+    if kind == "hub":
+        return {"pretrained": True}
+    raise DataError(f"no weights of '{name}' in this machine's cache; {ways_out(name)}")
+
+
+def _given(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _check_map(backbone: Backbone, name: str, channels: int) -> None:
+    """Refuse networks whose features are no (N, features, h, w) map: heads and saliency need one."""
+    with torch.inference_mode():
+        seen = backbone.eval()(torch.zeros(1, channels, *_input_side(backbone)))
+    if seen.ndim != 4 or seen.shape[1] != backbone.features:
+        raise UsageError(f"backbone '{name}' gives no feature map (N, features, h, w); choose a convolutional network")
+
+
+def _input_side(backbone: Backbone) -> tuple[int, int]:
+    told = getattr(backbone.body, "pretrained_cfg", None)
+    return tuple(told["input_size"][1:]) if told else (224, 224)
+
+
+def _chest(name: str, weights: str, channels: int, level: int | None) -> Backbone:
+    if level is not None or channels != 1:
+        raise UsageError(f"backbone '{name}' reads grey films to its last map: set preprocess.channels = 1 and no level")
+    models = require("torchxrayvision", extra="xrv").models
+    wanted = name.removeprefix(XRV)
+    known = [key for key in models.model_urls if key.startswith("densenet121")]
+    if wanted not in known:
+        raise unknown_name("TorchXRayVision network", wanted, known)
+    body = models.DenseNet(num_classes=18)
+    state = _chest_state(models, wanted, weights)
+    if state is not None:
+        body.load_state_dict({key: value for key, value in state.items() if key != "op_threshs"}, strict=False)
+    del body.classifier
+    # Grey in [0, 1] to its [-1024, 1024] is (x - 0.5) / (1 / 2048).
+    return _Chest(body, features=1024, mean=(0.5,), std=(1 / 2048,))
+
+
+def _chest_state(models: Any, wanted: str, weights: str) -> Mapping[str, Tensor] | None:
+    kind, _, path = weights.partition(":")
+    if kind == "random":
+        return None
+    if kind == "file":
+        return read_state(Path(path), classes=_chest_classes(models))
+    if kind == "packaged":
+        raise UsageError(f"no package carries the weights of '{XRV}{wanted}'; {ways_out(XRV + wanted)}")
+    folder = Path(models.utils.get_cache_dir())
+    file = folder / Path(models.model_urls[wanted]["weights_url"]).name
+    if not file.is_file() and kind == "cache":
+        raise DataError(f"no weights of '{XRV}{wanted}' in {folder}; {ways_out(XRV + wanted)}")
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        models.utils.download(models.model_urls[wanted]["weights_url"], str(file))
+    return read_state(file, classes=_chest_classes(models))
+
+
+def _chest_classes(models: Any) -> list[type]:
+    """The module classes its published files are made of: whole networks, so these alone may be unpickled."""
+    own = [models.DenseNet, models._DenseBlock, models._DenseLayer, models._Transition]
+    return [*own, nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Linear, nn.Dropout]

@@ -1,0 +1,102 @@
+"""Predict: a bundle and films in; for each film a decision with its probabilities, or a refusal with its reason."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.bundle import Bundle, points_of
+from hilum.cache import make_frame
+from hilum.errors import DataError
+from hilum.networks import SCORING_BATCH
+from hilum.parallel import Crashed, spread
+from hilum.preprocess import Frame
+from hilum.records import Finding, Prediction
+
+DECIDES = "youden"
+"""The operating point that decides between two classes; three or more are decided by the highest probability."""
+
+FEW = 8
+"""Up to so many films are decoded in this process: starting others would take longer."""
+
+
+def find_films(paths: Sequence[Path]) -> list[Path]:
+    """Files as given; folders as every file below them, sorted, hidden ones aside.
+
+    Raises:
+        DataError: a path does not exist, or a folder is empty.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
+        inside = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        if not inside:
+            raise DataError(f"folder {path} holds no file")
+        found += inside
+    return found
+
+
+def predict_films(bundle: Bundle, paths: Sequence[Path], *, processes: int | None = None) -> Iterator[Prediction]:
+    """One prediction a film, in the order given; a film that cannot be read is a refusal, never an exception."""
+    batch: list[tuple[Path, Frame | str]] = []
+    for item in _frames(bundle, paths, processes):
+        batch.append(item)
+        if len(batch) == SCORING_BATCH:
+            yield from _judge(bundle, batch)
+            batch = []
+    yield from _judge(bundle, batch)
+
+
+def _frames(bundle: Bundle, paths: Sequence[Path], processes: int | None) -> Iterator[tuple[Path, Frame | str]]:
+    """Frames or reasons in order, whatever order the processes finish in."""
+    work = partial(make_frame, preprocess=bundle.preprocess)
+    items = [(str(number), path) for number, path in enumerate(paths)]
+    ready: dict[int, Frame | str] = {}
+    following = 0
+    for (number, _), frame in spread(work, items, processes=1 if len(paths) <= FEW else processes):
+        ready[int(number)] = "the film crashed its decoder" if isinstance(frame, Crashed) else frame
+        while following in ready:
+            yield paths[following], ready.pop(following)
+            following += 1
+
+
+def _judge(bundle: Bundle, batch: Sequence[tuple[Path, Frame | str]]) -> Iterator[Prediction]:
+    frames = [frame for _, frame in batch if not isinstance(frame, str)]
+    rows = iter(bundle.probabilities(bundle.logits(np.stack(frames)))) if frames else iter(())
+    for path, frame in batch:
+        if isinstance(frame, str):
+            yield Prediction(film=str(path), bundle_digest=bundle.digest, refusal=frame)
+        else:
+            yield _finding(bundle, path, next(rows))
+
+
+def _finding(bundle: Bundle, path: Path, row: NDArray[Any]) -> Prediction:
+    findings = tuple(
+        Finding(label=label, probability=float(value), threshold=points_of(bundle.operating_points, label).get(DECIDES))
+        for label, value in zip(bundle.classes, row, strict=True)
+    )
+    return Prediction(
+        film=str(path), bundle_digest=bundle.digest, decided=decide(findings), findings=findings
+    )
+
+
+def decide(findings: Sequence[Finding]) -> str:
+    """The label decided on: of two classes the positive one at or above its threshold, of more the likeliest."""
+    positive = findings[0]
+    if len(findings) == 2 and positive.threshold is not None:
+        return positive.label if positive.probability >= positive.threshold else findings[1].label
+    return max(findings, key=lambda finding: finding.probability).label
+
+
+def as_json(prediction: Prediction) -> dict[str, Any]:
+    """A prediction for machines: plain values, no empty keys."""
+    told: dict[str, Any] = {"film": prediction.film, "bundle": prediction.bundle_digest}
+    if prediction.refusal is not None:
+        return told | {"refused": prediction.refusal}
+    probabilities = {finding.label: round(finding.probability, 6) for finding in prediction.findings}
+    thresholds = {f.label: round(f.threshold, 6) for f in prediction.findings if f.threshold is not None}
+    return told | {"decided": prediction.decided, "probabilities": probabilities, "thresholds": thresholds}
