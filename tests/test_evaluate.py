@@ -111,6 +111,19 @@ def test_operating_points_equal_counting(four):
         assert score.n == len(films), metric
 
 
+def test_every_network_is_used_at_its_own_operating_point():
+    predictions, films = cohort(TWO, repeats=2)
+    points = [ev.OperatingPoint(label="covid19", name="youden", threshold=0.5)]
+    own = np.where(np.arange(800) % 400 < 150, 0.2, np.where(np.arange(800) < 700, 0.8, np.nan))
+    evaluation = evaluated(predictions.assign(**{"t.covid19.youden": own}), films, TWO, points)
+    alarm = predictions["p.covid19"] >= np.nan_to_num(own, nan=0.5)
+    positive = predictions["reference"] == "covid19"
+    wanted = np.mean([alarm[positive & (predictions["repeat"] == repeat)].mean() for repeat in (0, 1)])
+    assert value(evaluation, "sensitivity", label="covid19", at="youden") == pytest.approx(wanted)
+    common = evaluated(predictions, films, TWO, points)
+    assert value(common, "sensitivity", label="covid19", at="youden") != pytest.approx(wanted)
+
+
 def test_sources_and_subgroups_equal_their_films_alone(four):
     predictions, films, evaluation = four
     there = (films["source"] == "there").to_numpy()

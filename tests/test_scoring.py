@@ -41,7 +41,7 @@ def test_all_films_as_a_part_score_like_all_films(counts):
 def test_a_perfect_network_is_perfect_but_not_certain(counts):
     whole = simulated(perfect=True)
     scores = scoring.ranking_scores(whole, counts) + scoring.decision_scores(whole, counts)
-    scores += scoring.point_scores(whole, 0, "0.5", 0.5, counts)
+    scores += scoring.point_scores(whole, 0, "0.5", [p[:, 0] >= 0.5 for _, p in whole.repeats], counts)
     for score in scores:
         if score.metric in ("log_loss", "brier", "ece"):
             continue

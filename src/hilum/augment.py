@@ -1,4 +1,4 @@
-"""Random changes to training films: the same film, seed and view give the same change, whatever is computed beside it."""
+"""Random changes to training films: the same seed gives the same change, whatever is computed beside it."""
 
 import hashlib
 

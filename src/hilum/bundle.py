@@ -1,4 +1,4 @@
-"""Bundle: what is released. A folder of JSON and safetensors that says what it is, checks itself, and needs no recipe run.
+"""Bundle: what is released. A folder of JSON and safetensors that says what it is, checks itself and predicts alone.
 
     bundle.json           what it is, the hash of every other file, and a digest over all of it
     weights.safetensors   the network's tensors
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from hilum.errors import BundleError
 from hilum.evaluate import OperatingPoint
 from hilum.files import digest_of, sha256_file, write_json, written_aside
-from hilum.networks import Classifier, build_classifier, logits_of
+from hilum.networks import Classifier, Frames, build_classifier, logits_of
 from hilum.preprocess import Preprocess
 from hilum.recipe import Recipe, checked_recipe
 from hilum.records import DISCLAIMER
@@ -73,7 +73,7 @@ class Bundle:
     digest: str = ""
     """Names the exact bundle; empty until saved."""
 
-    def logits(self, frames: NDArray[Any]) -> NDArray[np.float32]:
+    def logits(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, classes) logits, in float32."""
         return logits_of(self.network, self.preprocess, frames)
 

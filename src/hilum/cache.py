@@ -24,8 +24,8 @@ Progress = Callable[[int, int], None]
 class ArrayCache:
     """Rows of one shape in a flat file, and the keys they are known by in another.
 
-    A row is written before its key, so a kill at any moment leaves whole rows only; a row without a key is written over.
-    Writers take a lock; readers need none.
+    A row is written before its key, so a kill at any moment leaves whole rows only; a row without a key is written
+    over. Writers take a lock; readers need none.
     """
 
     def __init__(self, folder: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> None:

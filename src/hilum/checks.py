@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from hilum import duplicates
 from hilum.errors import UnreadableFilm
@@ -101,8 +101,6 @@ def _check(item: tuple[int, Path]) -> Facts:
         return check_film(path)
     except UnreadableFilm as error:
         return Facts(left_out=str(error))
-    except OSError as error:
-        return Facts(left_out=f"cannot be opened: {error.strerror or type(error).__name__}")
 
 
 def check_film(path: Path) -> Facts:
@@ -111,8 +109,6 @@ def check_film(path: Path) -> Facts:
     Raises:
         UnreadableFilm: it must not be used, with the reason.
     """
-    if not path.is_file():
-        raise UnreadableFilm("file not found: the source lists it but it is not on disk")
     film = read_film(path, at_least_px=64)
     return Facts(
         sha256=sha256_file(path),
@@ -121,7 +117,7 @@ def check_film(path: Path) -> Facts:
     )
 
 
-def _told(facts: FilmFacts) -> dict[str, object]:
+def _told(facts: FilmFacts) -> dict[str, Any]:
     return {
         "bytes": facts.bytes,
         "width": facts.width,

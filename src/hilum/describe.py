@@ -36,7 +36,7 @@ class Counts:
     """What the rows are."""
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    values: tuple[tuple[int, ...], ...]
+    cells: tuple[tuple[int, ...], ...]
     n: int
     note: str = ""
 
@@ -197,7 +197,7 @@ class _Marks:
             heading="label",
             rows=self.names,
             columns=("positive", "negative", "not assessed"),
-            values=rows,
+            cells=rows,
             n=self.n_films,
         )
 
@@ -236,7 +236,7 @@ class _Marks:
             heading=heading,
             rows=tuple(rows[row] for row in shown),
             columns=tuple(name for name, _ in subsets),
-            values=tuple(tuple(int(value) for value in table[row]) for row in shown),
+            cells=tuple(tuple(int(value) for value in table[row]) for row in shown),
             n=self.n_films,
         )
 
@@ -302,7 +302,7 @@ def _films_per_patient(films: pd.DataFrame) -> Counts:
         heading="films of the patient",
         rows=tuple(rows),
         columns=("patients", "films"),
-        values=tuple(values),
+        cells=tuple(values),
         n=len(films) - n_unnamed,
         note=f"{n_unnamed} films name no patient." if n_unnamed else "",
     )
@@ -321,7 +321,7 @@ def _missing(films: pd.DataFrame) -> Counts:
         heading="column",
         rows=tuple(rows),
         columns=(*(str(source) for source in sources), ALL),
-        values=tuple((*(int(value) for value in row), int(row.sum())) for row in counts),
+        cells=tuple((*(int(value) for value in row), int(row.sum())) for row in counts),
         n=len(films),
         note=f"{len(columns) - len(rows)} of {len(columns)} columns are complete.",
     )
@@ -360,7 +360,7 @@ def _noted(column: str, *tables: pd.DataFrame) -> int:
 def _warnings(sources: Counts, ages: tuple[Spread, ...], dates: tuple[DateRange, ...]) -> Iterator[str]:
     """What tells the labels apart without a look at a lung."""
     for place, label in enumerate(sources.columns[:-1]):
-        bringing = [row for row, values in zip(sources.rows, sources.values, strict=True) if values[place]]
+        bringing = [row for row, values in zip(sources.rows, sources.cells, strict=True) if values[place]]
         if len(bringing) == 1 and len(sources.rows) > 1:
             films = "film without a positive label" if label == NO_LABEL else f"film of '{label}'"
             yield f"Every {films} comes from one source, {bringing[0]}: the source alone can tell these films."

@@ -1,4 +1,4 @@
-"""Which films are the same picture: a perceptual hash of 256 bits, and all pairs close in it without comparing all pairs.
+"""Which films show the same picture: a perceptual hash of 256 bits, and all pairs close in it.
 
 The hash keeps the signs of the low-frequency cosine coefficients of a 64 x 64 thumbnail against their median (the
 construction known as pHash; Zauner 2010). Chest radiographs look alike, so 64 bits are too few: the 16 x 16 lowest
@@ -8,6 +8,7 @@ keypoints, which the audit uses.
 
 import cv2
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Hash = NDArray[np.uint16]
@@ -20,7 +21,7 @@ NEAR_BITS = 15
 _SHUFFLE = np.random.default_rng(0).permutation(256)
 # Rows of coefficients differ in how much films share them; shuffled, every word tells films apart equally well.
 
-_BITS = np.array([bin(value).count("1") for value in range(1 << 16)], dtype=np.uint8)
+_BITS = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
 
 def perceptual_hash(pixels: NDArray[np.float32]) -> Hash:
@@ -48,7 +49,8 @@ def from_text(texts: list[str]) -> Hash:
 
 def distance(first: Hash, second: Hash) -> NDArray[np.int64]:
     """Differing bits, over the last axis."""
-    return _BITS[first ^ second].sum(axis=-1, dtype=np.int64)
+    bits: NDArray[np.int64] = _BITS[first ^ second].sum(axis=-1, dtype=np.int64)
+    return bits
 
 
 def near_pairs(hashes: Hash, *, bits: int = NEAR_BITS) -> NDArray[np.int64]:
@@ -78,3 +80,14 @@ def _pairs_sharing(hashes: Hash, word: int, bits: int) -> NDArray[np.int64]:
         step += 1
     pairs = np.concatenate(kept) if kept else np.empty((0, 2), np.int64)
     return np.sort(pairs, axis=1)
+
+
+def looks_like(texts: pd.Series, known: pd.Series) -> pd.Series:
+    """Which hashes (texts, missing allowed) are near any of the `known` ones; aligned to `texts`."""
+    ours, theirs = texts.dropna(), known.dropna()
+    found = pd.Series(data=False, index=texts.index)
+    if len(ours) and len(theirs):
+        pairs = near_pairs(from_text([*ours.tolist(), *theirs.tolist()]))
+        across = pairs[(pairs[:, 0] < len(ours)) & (pairs[:, 1] >= len(ours)), 0]
+        found.loc[ours.index[np.unique(across)]] = True
+    return found

@@ -14,26 +14,11 @@ from hilum import metrics, scoring
 from hilum.errors import DataError
 from hilum.files import write_json
 from hilum.metrics import Bools, Counts
-from hilum.scoring import FEWEST, Predicted, Score, best_floor, find_score, spelt
-
-__all__ = [
-    "FOLDS",
-    "Curve",
-    "Evaluation",
-    "OperatingPoint",
-    "Score",
-    "best_floor",
-    "choose_operating_points",
-    "classification_report",
-    "evaluate",
-    "find_score",
-    "headline",
-    "headline_score",
-    "load_evaluation",
-    "save_evaluation",
-    "scores_table",
-    "spelt",
-]
+from hilum.scoring import FEWEST, Predicted
+from hilum.scoring import Score as Score
+from hilum.scoring import best_floor as best_floor
+from hilum.scoring import find_score as find_score
+from hilum.scoring import spelt as spelt
 
 FORMAT = 1
 FOLDS = ("test", "external")
@@ -139,7 +124,9 @@ def evaluate(
 
     Args:
         predictions: a row for each film and repeat: `image_id`, `repeat`, `fold` (`test` or `external`), `reference`
-            (a class) and `p.<class>`, calibrated probabilities that sum to 1.
+            (a class) and `p.<class>`, calibrated probabilities that sum to 1; where present, `t.<class>.<name>`: the
+            operating point of the very network that made the row, used instead of the one in `operating_points`, whose
+            tune fold may hold films another network was tested on.
         films: the index table, keyed by `image_id` (column or index): `group_id`, `source` and, where they are known,
             `view`, `sex`, `age_years`, `manufacturer`.
         classes: class names; of two, the first is the positive one.
@@ -160,9 +147,10 @@ def evaluate(
     notes: list[str] = []
     folds: list[Predicted] = []
     for fold in (fold for fold in FOLDS if (predictions["fold"] == fold).any()):
-        tested, described = _tested(predictions[predictions["fold"] == fold], films, tuple(classes), fold)
+        part = predictions[predictions["fold"] == fold]
+        tested, described = _tested(part, films, tuple(classes), fold)
         counts = metrics.resampled_groups(tested.groups(), resamples, seed)
-        scores += _fold_scores(tested, described, operating_points, counts)
+        scores += _fold_scores(tested, described, counts) + _point_scores(tested, part, operating_points, counts)
         notes += _notes(tested, described)
         folds.append(tested)
     first = folds[0]
@@ -228,13 +216,23 @@ def _tested(
     return Predicted(fold, classes, target, group, repeats), described
 
 
-def _fold_scores(
-    tested: Predicted, films: pd.DataFrame, operating_points: Sequence[OperatingPoint], counts: Counts
+def _point_scores(
+    tested: Predicted, predictions: pd.DataFrame, operating_points: Sequence[OperatingPoint], counts: Counts
 ) -> list[Score]:
-    scores = scoring.ranking_scores(tested, counts) + scoring.decision_scores(tested, counts)
+    scores: list[Score] = []
+    seeds = sorted(set(predictions["repeat"].tolist()))
     for point in operating_points:
-        label = tested.classes.index(point.label)
-        scores += scoring.point_scores(tested, label, point.name, point.threshold, counts)
+        thresholds = pd.Series(point.threshold, index=predictions.index)
+        if f"t.{point.label}.{point.name}" in predictions:
+            thresholds = predictions[f"t.{point.label}.{point.name}"].fillna(point.threshold)
+        alarm = (predictions[f"p.{point.label}"] >= thresholds).to_numpy(dtype=bool)
+        called = [alarm[(predictions["repeat"] == seed).to_numpy(dtype=bool)] for seed in seeds]
+        scores += scoring.point_scores(tested, tested.classes.index(point.label), point.name, called, counts)
+    return scores
+
+
+def _fold_scores(tested: Predicted, films: pd.DataFrame, counts: Counts) -> list[Score]:
+    scores = scoring.ranking_scores(tested, counts) + scoring.decision_scores(tested, counts)
     scores += scoring.plain_scores(tested)
     for source in sorted(films["source"].dropna().unique()):
         part = scoring.part_scores(tested, (films["source"] == source).to_numpy(dtype=bool), counts)
@@ -321,7 +319,7 @@ def headline(evaluation: Evaluation) -> str:
     else:
         said.append(f"shortcut floor {floor.value:.3f} ({floor.metric.removeprefix('floor.')})")
     if score is not None and score.value is not None and floor is not None and floor.value is not None:
-        said.append(f"above the floor {score.value - floor.value:+.3f}")
+        said.append(f"above the floor {round(score.value - floor.value, 3) + 0.0:+.3f}")
     if external is not None:
         said.append(f"external {name} {spelt(external)} {films if score is None else f'(n = {external.n} films)'}")
     return " · ".join(said)
@@ -365,9 +363,14 @@ def scores_table(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame([asdict(score) for score in (*evaluation.scores, *evaluation.floors)])
 
 
+def as_dict(evaluation: Evaluation) -> dict[str, object]:
+    """The evaluation as JSON values, with its format number."""
+    return {"format": FORMAT, **asdict(evaluation)}
+
+
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:
     """Write JSON that `load_evaluation` reads back equal."""
-    write_json(path, {"format": FORMAT, **asdict(evaluation)})
+    write_json(path, as_dict(evaluation))
 
 
 def load_evaluation(path: Path) -> Evaluation:

@@ -35,7 +35,9 @@ class FeatureCache:
             "preprocess": recipe.preprocess.model_dump(mode="json") | {"frames": recipe.preprocess.geometry_digest},
             "torch": torch.__version__,
         }
-        self._size = self._vectors(np.zeros((1, recipe.preprocess.size_px, recipe.preprocess.size_px), np.uint8)).shape[1]
+        self._size = self._vectors(np.zeros((1, recipe.preprocess.size_px, recipe.preprocess.size_px), np.uint8)).shape[
+            1
+        ]
         self._cache = ArrayCache(
             (folder or cache_dir()) / "features" / digest_of(made_by)[:16], shape=(self._size,), dtype=np.float32
         )

@@ -1,7 +1,7 @@
-"""One division after another: fit on its train fold, calibrate and choose thresholds on its tune fold, score the rest."""
+"""One division after another: fit on its train fold, calibrate and set thresholds on its tune fold, score the rest."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,8 @@ DONE = "division.json"
 @dataclass(frozen=True)
 class Division:
     """What one division gave. `predictions`: image_id, repeat, division, fold, reference, `logit.C`, `p.C`, and the
-    division's own thresholds as `t.C.NAME`, so that pooled decisions use thresholds no tested film had a part in."""
+    division's own thresholds as `t.C.NAME`, so that pooled decisions use thresholds no tested film had a part in.
+    """
 
     fitted: Fitted
     temperature: float
@@ -124,14 +125,8 @@ class Fitter:
     def _table(
         self, split: Split, fold: str, rows: NDArray[np.int64], logits: NDArray[np.float32], temperature: float
     ) -> pd.DataFrame:
-        names = self.recipe.class_names
-        films = self.films.iloc[rows]
-        table = pd.DataFrame({"image_id": films["image_id"].to_numpy(), "repeat": split.seed, "division": split.number})
-        table["fold"] = fold
-        table["reference"] = films[TARGET].to_numpy()
-        table[[f"logit.{name}" for name in names]] = logits.astype(np.float64)
-        table[[f"p.{name}" for name in names]] = calibrated(logits, temperature)
-        return table
+        table = prediction_table(self.films.iloc[rows], self.recipe.class_names, logits, temperature)
+        return table.assign(repeat=split.seed, division=str(split.number), fold=fold)
 
     def _logits(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._features is not None:
@@ -140,6 +135,16 @@ class Fitter:
                 logits: NDArray[np.float32] = self.classifier.head.eval()(vectors).numpy()
             return logits
         return logits_of(self.classifier, self.preprocess, self.frames.only(rows))
+
+
+def prediction_table(
+    films: pd.DataFrame, classes: Sequence[str], logits: NDArray[np.float32], temperature: float
+) -> pd.DataFrame:
+    """image_id, reference, `logit.C` and calibrated `p.C` of films (index rows with a target), a row each."""
+    table = pd.DataFrame({"image_id": films["image_id"].to_numpy(), "reference": films[TARGET].to_numpy()})
+    table[[f"logit.{name}" for name in classes]] = logits.astype(np.float64)
+    table[[f"p.{name}" for name in classes]] = calibrated(logits, temperature)
+    return table
 
 
 def _build(recipe: Recipe) -> tuple[Classifier, Origin]:

@@ -1,4 +1,4 @@
-"""Index: one row a radiograph, every file opened, hashed, compared and grouped; what is left out stays, with its reason.
+"""Index: one row a radiograph, every file opened, hashed, compared, grouped; what is left out stays, with its reason.
 
 The one table everything else starts from. Building it opens each file once, in parallel; facts are remembered by path,
 size and time of change, so a second run, or one that was interrupted, opens only what is new.
@@ -211,7 +211,9 @@ def _fill_from_headers(table: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
         if name == "patient_id" or not differ.any():  # headers are hashed: they always differ from the source's ids
             continue
         note = f"DICOM header disagrees about {name}"
-        table.loc[differ, "notes"] = table.loc[differ, "notes"].map(lambda old, n=note: n if pd.isna(old) else f"{old}; {n}")
+        table.loc[differ, "notes"] = table.loc[differ, "notes"].map(
+            lambda old, n=note: n if pd.isna(old) else f"{old}; {n}"
+        )
     return table
 
 
@@ -247,7 +249,7 @@ def groups(table: pd.DataFrame, pairs: RowPairs) -> pd.Series:
 
 
 def _components(count: int, keys: Iterable[pd.Series], pairs: RowPairs) -> NDArray[np.int32]:
-    """Connected components of `count` films, joined by pairs and wherever a key's values are equal (missing joins none).
+    """Connected components of `count` films, joined by pairs and by equal values of a key (missing joins none).
 
     Every distinct value of a key is a node of its own, numbered after the films, that its films are tied to.
     """

@@ -79,9 +79,7 @@ def _finding(bundle: Bundle, path: Path, row: NDArray[Any]) -> Prediction:
         Finding(label=label, probability=float(value), threshold=points_of(bundle.operating_points, label).get(DECIDES))
         for label, value in zip(bundle.classes, row, strict=True)
     )
-    return Prediction(
-        film=str(path), bundle_digest=bundle.digest, decided=decide(findings), findings=findings
-    )
+    return Prediction(film=str(path), bundle_digest=bundle.digest, decided=decide(findings), findings=findings)
 
 
 def decide(findings: Sequence[Finding]) -> str:

@@ -1,6 +1,7 @@
 """Recipe: a whole run as data. Strict TOML in, the same recipe out of every run and bundle made from it."""
 
 import difflib
+import json
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -24,8 +25,8 @@ class _Part(BaseModel):
 class Films(_Part):
     """Which films take part."""
 
-    sources: tuple[str, ...] = Field(min_length=1)
-    """Names of sources, as `hilum sources` lists them."""
+    sources: tuple[str, ...] = ()
+    """Names of sources, as `hilum sources` lists them; none takes every film of an index given with `--index`."""
     modality: Literal["XR", "CT"] = "XR"
     views: tuple[View, ...] = ()
     """Views to keep; empty keeps all. A film whose view is not stated is kept only with `unstated_view`."""
@@ -87,13 +88,13 @@ class Schedule(_Part):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For `sgd` only."""
     decay: Literal["constant", "cosine", "inverse"] = "constant"
-    """Learning rate over the epochs; `inverse` divides it by 1 + step * learning_rate / epochs, as Keras's decay did."""
+    """Learning rate over the epochs; `inverse` divides by 1 + step * learning_rate / epochs, as Keras's decay did."""
     class_weights: Literal["none", "balanced"] = "balanced"
     """`balanced` weighs a class n / (k * n_class)."""
     patience: int | None = Field(default=10, ge=1)
     """Epochs without a lower tune loss before stopping; null never stops early. The best epoch is kept either way."""
     views: int = Field(default=1, ge=1)
-    """With a frozen backbone: augmented views a film whose features are computed once (the first is the film itself)."""
+    """With a frozen backbone: views of each film whose features are computed once; the first is the film itself."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of training steps. `auto` uses bfloat16 where the processor computes in it. Scoring is float32 always."""
 
@@ -111,7 +112,7 @@ class Recipe(_Part):
     """Everything that decides a run's result."""
 
     title: str
-    films: Films
+    films: Films = Films()
     classes: dict[str, tuple[str, ...]]
     """Class -> labels of the index that make it up. The first of two classes is the positive one."""
     split: SplitPlan = SplitPlan()
@@ -188,6 +189,24 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
     return checked_recipe(told, where=where)
 
 
+def toml_of(told: Mapping[str, Any]) -> str:
+    """TOML of a recipe's values, keys without a value left out, tables last."""
+    lines = [f"{key} = {_toml(value)}" for key, value in told.items() if not isinstance(value, Mapping)]
+    for key, part in told.items():
+        if isinstance(part, Mapping):
+            lines += [
+                "",
+                f"[{key}]",
+                *(f"{name} = {_toml(value)}" for name, value in part.items() if value is not None),
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # JSON's strings, numbers, booleans and arrays are TOML's too.
+    return json.dumps(value, ensure_ascii=False)
+
+
 def checked_recipe(told: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
     """A recipe from its values, as read from TOML or JSON.
 
@@ -206,7 +225,9 @@ def _explain(kind: str, place: tuple[int | str, ...], message: str) -> str:
     if kind == "extra_forbidden":
         known = _keys_beside(place)
         near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}")
+        return f"unknown key '{key}'" + (
+            f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}"
+        )
     if kind == "missing":
         return f"key '{key}' is missing"
     text = message.removeprefix("Value error, ")

@@ -22,7 +22,6 @@ VIRAL_PNEUMONIA = "viral_pneumonia"
 `pneumonia` any other or unstated cause. Sources with labels of their own add them in snake case."""
 
 
-
 def nothing() -> Mapping[str, Any]:
     """An empty mapping nobody can fill."""
     return MappingProxyType({})

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from hilum.audit.floors import Fold, shortcut_floors
-from hilum.bundle import WEIGHTS, Bundle, save_bundle
+from hilum.bundle import MANIFEST, WEIGHTS, Bundle, load_bundle, read_manifest, save_bundle
 from hilum.cache import ArrayView, FrameCache
+from hilum.duplicates import looks_like
 from hilum.errors import DataError, UsageError
 from hilum.evaluate import (
     Evaluation,
-    OperatingPoint,
     Score,
     evaluate,
     headline,
@@ -42,10 +42,10 @@ from hilum.evaluate import (
     scores_table,
 )
 from hilum.files import write_json, write_text, written_aside
-from hilum.fitting import DONE, Division, Fitter
+from hilum.fitting import DONE, Division, Fitter, prediction_table
 from hilum.index import Index, build_index
 from hilum.provenance import describe_machine, describe_versions
-from hilum.recipe import Recipe, parse_recipe
+from hilum.recipe import Recipe, parse_recipe, recipe_text, toml_of
 from hilum.selection import TARGET, select_films
 from hilum.sources import read_source
 from hilum.split import Split, SplitPlan, make_splits
@@ -77,7 +77,9 @@ class Run:
     def recipe_text(self) -> str:
         file = self.folder / "recipe.toml"
         if not file.is_file():
-            raise UsageError(f"{self.folder} is no run: it has no recipe.toml; make one with: hilum train RECIPE --out RUN")
+            raise UsageError(
+                f"{self.folder} is no run: it has no recipe.toml; make one with: hilum train RECIPE --out RUN"
+            )
         return file.read_text(encoding="utf-8")
 
     @cached_property
@@ -115,19 +117,42 @@ class Run:
     def _finished(self, name: str) -> Path:
         file = self.folder / name
         if not file.is_file():
-            raise UsageError(f"the run in {self.folder} is not finished: {name} is missing; continue it with: hilum train")
+            raise UsageError(
+                f"the run in {self.folder} is not finished: {name} is missing; continue it with: hilum train"
+            )
         return file
 
 
+def find_recipe(name: str) -> str:
+    """The TOML of a shipped recipe, of a file, or of the run or bundle it is to be repeated from.
+
+    Raises:
+        UsageError: no recipe of that name.
+    """
+    folder = Path(name)
+    if (folder / "recipe.toml").is_file():
+        return (folder / "recipe.toml").read_text(encoding="utf-8")
+    if (folder / MANIFEST).is_file():
+        return toml_of(read_manifest(folder).recipe)
+    return recipe_text(name)
+
+
 def train_run(
-    text: str, root: Path, out: Path, *, processes: int | None = None, watch: Watch = unwatched
+    text: str,
+    root: Path | None,
+    out: Path,
+    *,
+    given: Index | None = None,
+    processes: int | None = None,
+    watch: Watch = unwatched,
 ) -> Run:
     """Do what a recipe says, or go on where it was interrupted.
 
     Args:
         text: the recipe's TOML.
-        root: folder the sources lie in.
+        root: folder the sources lie in; None with `given`.
         out: the run's folder.
+        given: an index to select from, in place of reading the recipe's sources.
         processes: how many decode at once.
         watch: told of every stage.
 
@@ -139,7 +164,7 @@ def train_run(
         return run
     seconds: dict[str, float] = {}
     with _timed(seconds, "index"):
-        index = _indexed(run, root, processes, watch)
+        index = _indexed(run, root, given, processes, watch)
     films = index.films
     splits = _splits(run, films)
     with _timed(seconds, "decode"), watch("decode films") as progress:
@@ -173,17 +198,22 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     seconds[stage] = round(time.perf_counter() - start, 2)
 
 
-def _indexed(run: Run, root: Path, processes: int | None, watch: Watch) -> Index:
-    """The run's index with targets: as saved, or built from the recipe's sources."""
+def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch) -> Index:
+    """The run's index with targets: as saved, or selected from the given one or from the recipe's sources."""
     file = run.folder / "index.parquet"
     if file.is_file():
-        return Index.load(file, root=root)
-    records = (record for source in run.recipe.films.sources for record in read_source(source, root))
-    with watch("index films") as progress:
-        index = build_index(records, root, processes=processes, progress=progress)
-    chosen = select_films(index, run.recipe)
+        return Index.load(file, root=given.root if given else root)
+    chosen = select_films(given or _read_sources(run.recipe, root, processes, watch), run.recipe)
     chosen.save(file)
     return chosen
+
+
+def _read_sources(recipe: Recipe, root: Path | None, processes: int | None, watch: Watch) -> Index:
+    if root is None or not recipe.films.sources:
+        raise UsageError("the recipe names no sources; give an index of your films with --index FILE")
+    records = (record for source in recipe.films.sources for record in read_source(source, root))
+    with watch("check films") as progress:
+        return build_index(records, root, processes=processes, progress=progress)
 
 
 def _splits(run: Run, films: pd.DataFrame) -> list[Split]:
@@ -232,7 +262,11 @@ def _final(run: Run, films: pd.DataFrame, splits: Sequence[Split]) -> Split:
     if plan.method == "fractions" or plan.hold_out_from is not None:
         return splits[0]
     whole = SplitPlan(
-        tune=plan.tune, test=0.0, seeds=plan.seeds[:1], hold_out_sources=plan.hold_out_sources, class_equal=plan.class_equal
+        tune=plan.tune,
+        test=0.0,
+        seeds=plan.seeds[:1],
+        hold_out_sources=plan.hold_out_sources,
+        class_equal=plan.class_equal,
     )
     refit = replace(make_splits(films, whole)[0], number=REFIT)
     refit.save(run.folder / "splits")
@@ -317,9 +351,57 @@ def _release(run: Run, fitter: Fitter, last: Division, seconds: dict[str, float]
             network=fitter.classifier,
             temperature=last.temperature,
             operating_points=last.points,
-            evaluation={"headline": headline(evaluation), "n_films": evaluation.n_films, "n_groups": evaluation.n_groups},
+            evaluation={
+                "headline": headline(evaluation),
+                "n_films": evaluation.n_films,
+                "n_groups": evaluation.n_groups,
+            },
             provenance=provenance,
         ),
         run.folder / "bundle",
     )
     write_json(run.folder / "run.json", provenance | {"seconds": seconds})
+
+
+def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> tuple[Evaluation, pd.Series]:
+    """Score a run's bundle on another index, without films the run was trained or tuned on.
+
+    Returns:
+        The evaluation (all films in the fold `external`) and why films were left out.
+
+    Raises:
+        DataError: no film is left to score.
+    """
+    bundle = load_bundle(run.folder)
+    anywhere = run.recipe.films.model_copy(update={"sources": ()})
+    chosen = select_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False)
+    chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
+    films = chosen.films
+    if films.empty:
+        raise DataError("every film of that index was left out; see why with: hilum describe")
+    with watch("decode films") as progress:
+        cache = FrameCache(bundle.preprocess)
+        cache.fill(films, chosen.root, progress=progress)
+    logits = bundle.logits(cache.view(films))
+    predictions = prediction_table(films, bundle.classes, logits, bundle.temperature).assign(repeat=0, fold="external")
+    evaluation = evaluate(
+        predictions,
+        films,
+        classes=bundle.classes,
+        operating_points=bundle.operating_points,
+        temperature=bundle.temperature,
+        index_digest=chosen.digest,
+        bundle_digest=bundle.digest,
+        resamples=run.recipe.judgement.resamples,
+    )
+    return evaluation, chosen.left_out["left_out"]
+
+
+def seen_in_training(chosen: Index, trained: Index) -> pd.Series:
+    """Which films show a picture, or a patient of a source, that the trained index uses; aligned to the table."""
+    table, known = chosen.table, trained.films
+    same = table["sha256"].isin(known["sha256"]) & table["sha256"].notna()
+    patients = set(zip(known["source"], known["patient_id"], strict=True))
+    named = table["patient_id"].notna()
+    same |= pd.Series(list(zip(table["source"], table["patient_id"], strict=True))).isin(patients) & named
+    return same | looks_like(table["phash"], known["phash"])

@@ -208,21 +208,23 @@ def _pairs(tested: Predicted, label: int) -> int:
     return min(tested.groups(positive), tested.groups(~positive))
 
 
-def point_scores(tested: Predicted, label: int, name: str, threshold: float, counts: Counts) -> list[Score]:
-    """sensitivity, specificity, ppv and npv of calling `label` at probability >= threshold."""
-    called = [p[:, label] >= threshold for _, p in tested.repeats]
+def point_scores(tested: Predicted, label: int, name: str, called: Sequence[Bools], counts: Counts) -> list[Score]:
+    """Sensitivity, specificity, ppv and npv of `label` where each repeat called its marked films (N,) positive."""
     figures = []
     for metric in ("sensitivity", "specificity", "ppv", "npv"):
         n, units = _denominator(tested, metric, called, label)
         figures.append(Figure(_score(tested, metric, n, label, name), units))
 
-    def of(target: Ints, probabilities: Floats) -> Statistic:
-        positive, alarm = target == label, probabilities[:, label] >= threshold
-        parts = np.column_stack([positive & alarm, ~positive & ~alarm, positive & alarm, ~positive & ~alarm])
-        wholes = np.column_stack([positive, ~positive, alarm, ~alarm])
-        return lambda weights: ratio(weights @ parts.astype(float), weights @ wholes.astype(float))
+    def of(target: Ints, alarms: Floats) -> Statistic:
+        positive, alarm = target == label, alarms[:, 0] > 0
+        hits, rests = positive & alarm, ~positive & ~alarm
+        parts = np.column_stack([hits, rests, hits, rests]).astype(float)
+        wholes = np.column_stack([positive, ~positive, alarm, ~alarm]).astype(float)
+        return lambda weights: ratio(weights @ parts, weights @ wholes)
 
-    return measured(tested, figures, of, counts)
+    pairs = zip(tested.repeats, called, strict=True)
+    decided = tuple((rows, alarm[:, None].astype(float)) for (rows, _), alarm in pairs)
+    return measured(replace(tested, repeats=decided), figures, of, counts)
 
 
 def brief_scores(tested: Predicted, counts: Counts) -> list[Score]:

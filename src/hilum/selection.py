@@ -10,17 +10,23 @@ from hilum.records import View
 TARGET = "target"
 
 
-def select_films(index: Index, recipe: Recipe) -> Index:
+def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> Index:
     """The index with a `target` column (class name), films that do not fit the recipe left out with the reason.
+
+    Args:
+        index: what there is.
+        recipe: sources (none named: all), modality, views, classes, duplicates.
+        every_class: refuse when a class has no film left; to score films elsewhere, one class may be missing.
 
     Raises:
         UsageError: a class is made of a label no film has been assessed for.
         DataError: fewer than two classes have films.
     """
-    target, ambiguous = targets(index, recipe)
+    target, ambiguous = targets(index, recipe, every_class=every_class)
     chosen = Index(table=index.table.assign(**{TARGET: target}), root=index.root)
     films, views = recipe.films, chosen.table["view"]
-    chosen = chosen.leave_out(~chosen.table["source"].isin(films.sources), "source not in the recipe")
+    if films.sources:
+        chosen = chosen.leave_out(~chosen.table["source"].isin(films.sources), "source not in the recipe")
     chosen = chosen.leave_out(chosen.table["modality"] != films.modality, f"modality is not {films.modality}")
     if films.views:
         kept = _spelt_out(films.views)
@@ -30,19 +36,21 @@ def select_films(index: Index, recipe: Recipe) -> Index:
     chosen = chosen.leave_out(target.isna(), "no label of any class")
     if films.duplicates == "first":
         chosen = _without_twins(chosen)
-    _need_classes(chosen, recipe)
+    if every_class:
+        _need_classes(chosen, recipe)
     return chosen
 
 
-def targets(index: Index, recipe: Recipe) -> tuple[pd.Series, pd.Series]:
+def targets(index: Index, recipe: Recipe, *, every_class: bool = True) -> tuple[pd.Series, pd.Series]:
     """Each film's class (missing where none or several fit), and which films fit several."""
     table = index.table
     fits = pd.DataFrame(index=table.index)
     for name, labels in recipe.classes.items():
-        for label in labels:
-            if LABEL + label not in table.columns:
-                raise unknown_name(f"label (class '{name}')", label, index.labels)
-        fits[name] = table[[LABEL + label for label in labels]].fillna(value=False).astype(bool).any(axis=1)
+        unknown = [label for label in labels if LABEL + label not in table.columns]
+        if unknown and every_class:
+            raise unknown_name(f"label (class '{name}')", unknown[0], index.labels)
+        known = [LABEL + label for label in labels if label not in unknown]
+        fits[name] = table[known].fillna(value=False).astype(bool).any(axis=1)
     count = fits.sum(axis=1)
     target = fits.idxmax(axis=1).where(count == 1).astype("string")
     return target, count > 1

@@ -1,11 +1,10 @@
-"""Split: which group of films trains, tunes, tests or stays outside. Groups are dealt out, never films, so none can leak.
+"""Split: who trains, tunes, tests or stays outside. Groups are dealt out, never films, so no patient can leak.
 
 Folds: `train` fits, `tune` stops early and chooses thresholds, `test` is scored and chooses nothing, `external` holds
 sources kept out whole, `unused` holds films that would tie two folds together or were not sampled.
 """
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -202,12 +201,6 @@ def _check_classes(table: pd.DataFrame, plan: SplitPlan) -> None:
         present = set(table["target"][table["fold"] == fold])
         for name in classes:
             if name not in present and (table["target"][table["fold"].isin(["train", "tune", "test"])] == name).any():
-                raise DataError(f"the {fold} fold has no film of class '{name}'; use fewer folds, a larger share or more films")
-
-
-def overlap(splits: Sequence[Split]) -> int:
-    """Groups found in more than one of train, tune and test of any division: 0, or something is broken."""
-    return sum(
-        int((s.table[s.table["fold"].isin(["train", "tune", "test"])].groupby("group_id")["fold"].nunique() > 1).sum())
-        for s in splits
-    )
+                raise DataError(
+                    f"the {fold} fold has no film of class '{name}'; use fewer folds, a larger share or more films"
+                )

@@ -133,7 +133,7 @@ def fit_head(
     for layer in classifier.head:
         if isinstance(layer, Standardise):
             layer.measure(views.flatten(0, 1))
-    targets = torch.from_numpy(folds.targets)
+    targets = torch.tensor(folds.targets)
     fitting = _HeadFit(classifier.head, recipe.schedule, views, targets[folds.train], len(recipe.classes), seed)
     best = Best(classifier.head, recipe.schedule.patience)
     rows = []
@@ -177,7 +177,8 @@ class _HeadFit:
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
             return loss
 
-        return float(self.optimiser.step(closure))  # type: ignore[arg-type] # torch's closure type asks for a float
+        loss: Any = self.optimiser.step(closure)  # type: ignore[arg-type] # torch's closure type asks for a float
+        return float(loss.detach())
 
     def _batches(self, epoch: int) -> tuple[float, float]:
         draw = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
@@ -219,7 +220,7 @@ def native_bfloat16(device: torch.device) -> bool:
     """Whether the processor computes in bfloat16 rather than imitating it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001 - no public question
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def make_fabric(precision: str) -> Fabric:
@@ -303,7 +304,7 @@ class _NetworkFit:
         self.classifier = classifier.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(freeze(classifier, recipe.network), recipe.schedule)
         self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
-        self.targets = torch.from_numpy(folds.targets)
+        self.targets = torch.tensor(folds.targets)
         weights = class_weights(folds.targets[folds.train], len(recipe.classes), recipe.schedule.class_weights)
         self.weights = weights.to(self.fabric.device)
 

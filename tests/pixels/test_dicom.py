@@ -1,5 +1,6 @@
 """DICOM films: what is shown equals what is worked out by hand."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
+from pydicom.uid import JPEGBaseline8Bit
 
 from hilum.pixels import FilmFacts, read_facts, read_film
 from hilum.records import View
@@ -170,6 +174,15 @@ def test_every_lossless_transfer_syntax_gives_the_same_film(dicom: Any, name: st
     plain = read_film(dicom(dicom.drawn(), WindowCenter=2048, WindowWidth=4096))
     np.testing.assert_array_equal(read_film(data).pixels, plain.pixels)
     assert read_facts(data) == read_film(data).facts
+
+
+def test_baseline_jpeg_inside_dicom(dicom: Any) -> None:
+    stored, buffer = (dicom.drawn() >> 4).astype(np.uint8), io.BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=95)
+    data = dicom.data_set(stored, WindowCenter=128, WindowWidth=256)
+    data.PixelData = encapsulate([buffer.getvalue()])
+    film = read_film(dicom.written(data, JPEGBaseline8Bit))
+    np.testing.assert_allclose(film.pixels, np.asarray(Image.open(buffer)) / 255, atol=1e-6)
 
 
 def test_facts_in_hilums_words(dicom: Any) -> None:

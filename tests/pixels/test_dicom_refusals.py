@@ -75,6 +75,13 @@ def larger_inside(dicom: Any, name: str) -> bytes:
     return data[:at] + struct.pack(">HH", 65535, 65535) + data[at + 4 :]
 
 
+def of_199_bits(dicom: Any) -> bytes:
+    """A lossless JPEG that states a precision no decoder has room for."""
+    data = dicom.of_syntax("JPEG lossless")
+    at = data.index(b"\xff\xc3") + 4
+    return data[:at] + bytes([199]) + data[at + 1 :]
+
+
 def without_pixels(dicom: Any, **attributes: object) -> bytes:
     return dicom(dicom.drawn(), PixelData=None, **attributes)
 
@@ -106,6 +113,7 @@ BAD: dict[str, tuple[Callable[[Any], bytes], str]] = {
     "larger inside: JPEG 2000": (lambda dicom: larger_inside(dicom, "JPEG 2000"), "damaged"),
     "larger inside: JPEG-LS": (lambda dicom: larger_inside(dicom, "JPEG-LS"), "damaged"),
     "larger inside: JPEG lossless": (lambda dicom: larger_inside(dicom, "JPEG lossless"), "damaged"),
+    "199 bits inside": (of_199_bits, "damaged"),
     "half an RLE": (lambda dicom: dicom.of_syntax("RLE")[:-1500], "no pixels"),
     "slope zero": (lambda dicom: dicom(dicom.drawn(), RescaleSlope="0", RescaleIntercept="0"), "bad header"),
     "slope NaN": (lambda dicom: dicom(dicom.drawn(), RescaleSlope="nan", RescaleIntercept="0"), "bad header"),

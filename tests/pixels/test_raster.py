@@ -3,6 +3,8 @@
 import gc
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -303,6 +305,17 @@ def test_reading_does_not_grow_memory() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 50_000
+
+
+def test_png_and_jpeg_need_no_pydicom(tmp_path: Path) -> None:
+    path = tmp_path / "film.png"
+    path.write_bytes(png(drawn()))
+    reads = "import sys, pathlib; from hilum.pixels import read_film; read_film(pathlib.Path(sys.argv[1]))"
+    tells = "; print('pydicom' in sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", reads + tells, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "False"
 
 
 def test_real_films_read(data_pack: Path) -> None:

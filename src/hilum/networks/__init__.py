@@ -1,6 +1,15 @@
 """Networks: a backbone by name, a head as data, and weights that are local first."""
 
 from hilum.networks.backbones import Backbone, Origin, load_backbone
-from hilum.networks.classifier import SCORING_BATCH, Classifier, build_classifier, logits_of
+from hilum.networks.classifier import SCORING_BATCH, Classifier, Frames, build_classifier, logits_of
 
-__all__ = ["SCORING_BATCH", "Backbone", "Classifier", "Origin", "build_classifier", "load_backbone", "logits_of"]
+__all__ = [
+    "SCORING_BATCH",
+    "Backbone",
+    "Classifier",
+    "Frames",
+    "Origin",
+    "build_classifier",
+    "load_backbone",
+    "logits_of",
+]

@@ -53,7 +53,7 @@ class _Last(Backbone):
     """timm's final feature map."""
 
     def forward(self, films: Tensor) -> Tensor:
-        return cast(Tensor, cast(Any, self.body).forward_features(films))
+        return cast("Tensor", cast("Any", self.body).forward_features(films))
 
 
 class _Level(Backbone):
@@ -64,17 +64,17 @@ class _Level(Backbone):
         self.index = index
 
     def forward(self, films: Tensor) -> Tensor:
-        maps = cast(Any, self.body).forward_intermediates(
+        maps = cast("Any", self.body).forward_intermediates(
             films, indices=[self.index], stop_early=True, intermediates_only=True
         )
-        return cast(Tensor, maps[0])
+        return cast("Tensor", maps[0])
 
 
 class _Chest(Backbone):
     """A TorchXRayVision DenseNet's features; it reads grey in [-1024, 1024]."""
 
     def forward(self, films: Tensor) -> Tensor:
-        return torch.relu(cast(Tensor, cast(Any, self.body).features(films)))
+        return torch.relu(cast("Tensor", cast("Any", self.body).features(films)))
 
 
 def load_backbone(name: str, *, weights: str, channels: int, level: int | None = None) -> tuple[Backbone, Origin]:
@@ -119,7 +119,9 @@ def _at_level(body: Any, name: str, level: int, scaling: Mapping[str, tuple[floa
         raise UsageError(f"backbone '{name}' offers no inner levels; leave network.level out")
     levels = list(body.feature_info)  # timm keeps a dict a level
     if not -len(levels) <= level < len(levels):
-        raise UsageError(f"backbone '{name}' has levels 0 to {len(levels) - 1}; network.level = {level} is none of them")
+        raise UsageError(
+            f"backbone '{name}' has levels 0 to {len(levels) - 1}; network.level = {level} is none of them"
+        )
     index = level % len(levels)
     features = int(levels[index]["num_chs"])
     kept = body.prune_intermediate_layers([index], prune_norm=True, prune_head=True)
@@ -166,7 +168,9 @@ def _input_side(backbone: Backbone) -> tuple[int, int]:
 
 def _chest(name: str, weights: str, channels: int, level: int | None) -> Backbone:
     if level is not None or channels != 1:
-        raise UsageError(f"backbone '{name}' reads grey films to its last map: set preprocess.channels = 1 and no level")
+        raise UsageError(
+            f"backbone '{name}' reads grey films to its last map: set preprocess.channels = 1 and no level"
+        )
     models = require("torchxrayvision", extra="xrv").models
     wanted = name.removeprefix(XRV)
     known = [key for key in models.model_urls if key.startswith("densenet121")]

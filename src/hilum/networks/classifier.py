@@ -76,7 +76,9 @@ class Classifier(nn.Module):
         return logits
 
 
-def build_classifier(network: Network, *, channels: int, classes: int, weights: str | None = None) -> tuple[Classifier, Origin]:
+def build_classifier(
+    network: Network, *, channels: int, classes: int, weights: str | None = None
+) -> tuple[Classifier, Origin]:
     """The recipe's network, ready to train, and where its weights come from.
 
     Args:
@@ -150,6 +152,6 @@ def training_mode(classifier: Classifier, network: Network) -> None:
     """Set the network to train; batch-norm statistics stay still in frozen parts, and everywhere with `frozen`."""
     classifier.train()
     for module in classifier.backbone.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch's own base class, no public name
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             trains = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
             module.train(trains and network.batch_norm == "trained")

@@ -20,6 +20,15 @@ JPEG_PLUGINS = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
     "1.2.840.10008.1.2.4.81": "pyjpegls",
 }
+PROCESSES = {
+    "1.2.840.10008.1.2.4.50": {0xC0},
+    "1.2.840.10008.1.2.4.51": {0xC0, 0xC1},
+    "1.2.840.10008.1.2.4.57": {0xC3},
+    "1.2.840.10008.1.2.4.70": {0xC3},
+    "1.2.840.10008.1.2.4.80": {0xF7},
+    "1.2.840.10008.1.2.4.81": {0xF7},
+}
+"""The JPEG processes, by their start-of-frame marker, that a transfer syntax may hold."""
 JPEG_2000_PLUGINS = {f"1.2.840.10008.1.2.4.{number}": "pylibjpeg" for number in (90, 91, 201, 202, 203)}
 RLE = "1.2.840.10008.1.2.5"
 """Decoded by pydicom itself: the plug-in pylibjpeg-rle panics on damaged data."""
@@ -65,6 +74,10 @@ def _check_frame(frame: bytes, data: Dataset, syntax: UID) -> None:
         jpeg.check_scans(frame, header)
         if header.precision == 12 and header.process in (0xC0, 0xC1, 0xC2):
             raise Refused("unsupported", "is compressed as 12-bit JPEG, which is not supported")
+        # GDCM has crashed on a frame whose coding or precision is not what the DICOM header promises.
+        wide = whole(data, "BitsAllocated") == 16
+        if header.process not in PROCESSES[str(syntax)] or header.precision > 16 or (header.precision > 8) != wide:
+            raise Refused("damaged", "holds pixel data of another kind than its header states")
         size = (header.width, header.height, header.components)
     if size != (whole(data, "Columns"), whole(data, "Rows"), 1):
         raise Refused("damaged", "holds pixel data of another size than its header states")

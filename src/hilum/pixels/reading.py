@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from hilum.errors import UnreadableFilm
-from hilum.pixels import dicom_display, dicom_header, dicom_pixels, png, raster
+from hilum.pixels import png, raster
 from hilum.pixels.film import MOST_BYTES, Film, FilmFacts, Format, Refused
 
 Answer = TypeVar("Answer")
@@ -50,6 +50,8 @@ def read_film(film: Path | bytes, *, at_least_px: int | None = None) -> Film:
 def _facts(stream: BinaryIO, size: int) -> FilmFacts:
     kind = _format(stream)
     if kind == "DICOM":
+        from hilum.pixels import dicom_header  # pydicom takes a fifth of a second to import; PNG and JPEG do without
+
         return dicom_header.facts(dicom_header.read_header(stream, pixels=False), size)
     return raster.png_facts(stream.read()) if kind == "PNG" else raster.jpeg_facts(stream.read())
 
@@ -60,6 +62,8 @@ def _decoded(stream: BinaryIO, size: int, at_least_px: int | None) -> Film:
         return raster.read_png(stream.read())
     if kind == "JPEG":
         return raster.read_jpeg(stream.read(), at_least_px=at_least_px)
+    from hilum.pixels import dicom_display, dicom_header, dicom_pixels
+
     header = dicom_header.read_header(stream, pixels=True)
     facts = dicom_header.facts(header, size)
     pixels, warnings = dicom_display.displayed(dicom_pixels.stored_pixels(header), header.data)

@@ -17,7 +17,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH = 480
+WIDTH = 430
 """Natural width of a figure in px: two side by side on a desk, one without scrolling on a phone."""
 POINTS_PER_INCH = 72
 
@@ -125,7 +125,7 @@ def _page_ready(text: str, name: str, description: str, width: float) -> str:
     box = re.search(r'viewBox="[^"]*"', text)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'{box.group() if box else ""} class="drawing" style="max-width: {width * 1.1:.0f}px" '
+        f'{box.group() if box else ""} class="drawing" style="max-width: {width * 1.15:.0f}px" '
         f'role="img" aria-labelledby="{name}-title"><title id="{name}-title">{html.escape(description)}</title>'
     )
     return head + text[text.index(">") + 1 :]

@@ -68,7 +68,7 @@ def ages(description: Description, *, name: str = "ages") -> str:
     """A small histogram of decades for each label, with its median."""
     counts = description.ages
     known = [row for row in range(len(counts.rows)) if counts.rows[row] != NOT_STATED]
-    table = np.array(counts.values, dtype=int).reshape(len(counts.rows), len(counts.columns))
+    table = np.array(counts.cells, dtype=int).reshape(len(counts.rows), len(counts.columns))
     spreads = [spread for spread in description.age_years if spread.n]
 
     def draw(sheet: Figure) -> None:
@@ -79,8 +79,8 @@ def ages(description: Description, *, name: str = "ages") -> str:
             axes.set_title(f"{canvas.short(spread.name, 30)}: median {spread.median:.0f} years, n = {spread.n}")
             axes.yaxis.set_major_locator(MaxNLocator(2, integer=True))
             axes.grid(axis="x", visible=False)
-        panels[-1].set_xticks(range(len(known)), [counts.rows[row].replace("-", "–") for row in known])
-        panels[-1].set_xlabel("age in years")
+        panels[-1].set_xticks(range(len(known)), [counts.rows[row].partition("-")[0] for row in known])
+        panels[-1].set_xlabel("age in years, by decade")
         sheet.supylabel("films", color=canvas.MUTED, fontsize=12)
 
     text = f"Age by label in decades, {description.age_years[-1].n} films that state it."
@@ -89,7 +89,7 @@ def ages(description: Description, *, name: str = "ages") -> str:
 
 def missing(counts: Counts, *, name: str = "missing") -> str:
     """The share of films without a value, by column, the emptiest first."""
-    shares = sorted(((row[-1] / counts.n, column) for row, column in zip(counts.values, counts.rows, strict=True)))
+    shares = sorted(((row[-1] / counts.n, column) for row, column in zip(counts.cells, counts.rows, strict=True)))
     shown = shares[::-1][:MOST_BARS]
 
     def draw(sheet: Figure) -> None:
@@ -112,7 +112,7 @@ def missing(counts: Counts, *, name: str = "missing") -> str:
 
 def _merged(counts: Counts) -> tuple[Sequence[str], np.ndarray]:
     """The categories, those beyond the eighth as one."""
-    table = np.array(counts.values, dtype=int).reshape(len(counts.rows), len(counts.columns))
+    table = np.array(counts.cells, dtype=int).reshape(len(counts.rows), len(counts.columns))
     if len(counts.rows) <= MOST_SEGMENTS:
         return counts.rows, table
     kept = MOST_SEGMENTS - 1

@@ -261,8 +261,9 @@ def subgroup_forest(evaluation: Evaluation, label: str, *, name: str = "subgroup
     rows = [ForestRow("everybody", everybody, canvas.ACCENT, "s", "bold")]
     group = ""
     for score in (s for s in alike if s.source or s.subgroup):
-        key, _, value = ("source", "", score.source) if score.source else str(score.subgroup).partition("=")
-        key += " (source never seen)" if score.fold == "external" else ""
+        key, _, value = ("sources", "", score.source) if score.source else str(score.subgroup).partition("=")
+        if score.fold == "external":
+            key = "sources never seen" if score.source else f"{key}, sources never seen"
         if key != group:
             rows.append(ForestRow(key.replace("_", " "), None))
             group = key

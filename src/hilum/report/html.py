@@ -55,7 +55,6 @@ class Plot:
 
     svg: Markup
     caption: str
-    wide: bool = False
 
 
 def describe_page(description: Description, title: str) -> str:
@@ -146,7 +145,8 @@ _CAPTIONS = {
     "reliability": "Reliability: observed share against predicted probability, above the films in each bin.",
     "confusion": "Films by reference standard (rows) and most probable class (columns); percent of the row.",
     "scores": "Probability of {label} for each film, averaged over repeats, by reference class.",
-    "subgroups": "AUROC of {label} by source and subgroup with 95 % intervals, n = films; the green line marks everybody's.",
+    "subgroups": "AUROC of {label} by source and subgroup with 95 % intervals, n = films; the upright line marks "
+    "everybody's.",
 }
 
 _COHORT_CAPTIONS = {
@@ -160,8 +160,11 @@ _COHORT_CAPTIONS = {
 
 def _cohort_plots(description: Description) -> list[Plot]:
     drawn = cohort_figures(description)
-    films = f"n = {description.n_films:,} films."
-    return [Plot(svg=Markup(text), caption=f"{_COHORT_CAPTIONS[name]} {films}") for name, text in drawn.items()]  # noqa: S704
+    films = dict.fromkeys(drawn, description.n_films) | {"ages": description.age_years[-1].n}
+    return [
+        Plot(svg=Markup(text), caption=f"{_COHORT_CAPTIONS[name]} n = {films[name]:,} films.")  # noqa: S704
+        for name, text in drawn.items()
+    ]
 
 
 def _cohort_grids(description: Description) -> dict[str, list[Grid]]:

@@ -34,7 +34,7 @@ def of_counts(counts: Counts, *, shares: bool = False) -> Grid:
     def cell(value: int) -> str:
         return f"{value:,} ({percent(value / counts.n)})" if shares and counts.n else f"{value:,}"
 
-    rows = tuple((name, *map(cell, values)) for name, values in zip(counts.rows, counts.values, strict=True))
+    rows = tuple((name, *map(cell, values)) for name, values in zip(counts.rows, counts.cells, strict=True))
     caption = f"{counts.title} (n = {counts.n:,} films)"
     return Grid(caption=caption, head=(counts.heading, *counts.columns), rows=rows, note=counts.note)
 

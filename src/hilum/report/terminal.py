@@ -26,7 +26,7 @@ def format_description(description: Description) -> RenderableType:
 
 
 def _counts(counts: Counts) -> Table:
-    rows = [(name, *(str(n) for n in values)) for name, values in zip(counts.rows, counts.values, strict=True)]
+    rows = [(name, *(str(n) for n in values)) for name, values in zip(counts.rows, counts.cells, strict=True)]
     return _table(f"{counts.title} (n = {counts.n})", (counts.heading, *counts.columns), rows, counts.note)
 
 

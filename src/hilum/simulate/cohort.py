@@ -111,7 +111,8 @@ def _check_plants(spec: CohortSpec) -> None:
 def plan_cohort(spec: CohortSpec) -> list[store.Job]:
     """Every film of the cohort, before any is taken."""
     rng = np.random.default_rng([spec.seed, 0])
-    labels = [spec.labels[i % len(spec.labels)] for i in range(spec.films)]
+    # In random order: neither the number of a film nor that of a patient says anything about the label.
+    labels = [spec.labels[i % len(spec.labels)] for i in rng.permutation(spec.films)]
     owners = _patients(spec, labels, rng)
     of_patient = dict(zip(owners, labels, strict=True))
     patients = sorted(of_patient)
@@ -151,7 +152,8 @@ def _patients(spec: CohortSpec, labels: Sequence[str], rng: np.random.Generator)
         owners[films[:count]] = first + np.arange(count)
         owners[films[count:]] = first + rng.integers(0, count, len(films) - count)
         first += count
-    return [int(owner) for owner in owners]
+    numbers = {owner: number for number, owner in enumerate(dict.fromkeys(owners.tolist()))}
+    return [numbers[owner] for owner in owners.tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

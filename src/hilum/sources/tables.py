@@ -31,7 +31,7 @@ def read_rows(path: Path, *, required: Sequence[str] = (), delimiter: str = ",")
         DataError: the file is missing, or lacks a column of `required`.
     """
     if not path.is_file():
-        raise DataError(f"the table {path} is missing; compare the folder with: hilum sources show NAME")
+        raise DataError(f"the table {path} is missing; put it there")
     with _opened(path, _encoding_of(path)) as stream:
         reader = csv.DictReader(stream, delimiter=delimiter)
         header = [(name or "").strip() for name in reader.fieldnames or []]
@@ -131,10 +131,8 @@ def one_folder(root: Path, *candidates: str) -> Path | None:
 
 
 def not_laid_out(name: str, root: Path, looked_for: str) -> DataError:
-    """The one error for a folder that is there but does not hold the data set as published."""
-    return DataError(
-        f"{root} does not hold '{name}': no {looked_for} there; for the layout run: hilum sources show {name}"
-    )
+    """The error for a folder that is there but does not hold the data set as published."""
+    return DataError(f"{root} does not hold '{name}': no {looked_for} there")
 
 
 class ImageIds:
