@@ -60,7 +60,10 @@ def _plain(text: str) -> None:
 
 @sources_app.callback(invoke_without_command=True)
 def list_sources(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Every known data set. Example: `hilum sources show covid_chestxray`."""
+    """Every known data set.
+
+    Example: `hilum sources show covid_chestxray`
+    """
     if context.invoked_subcommand:
         return
     from hilum.sources import SOURCES
@@ -75,7 +78,10 @@ def list_sources(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 @sources_app.command("show")
 def show_source(name: str) -> None:
-    """One data set: what it is, how to get it, what to beware of. Example: `hilum sources show kermany`."""
+    """One data set: what it is, how to get it, what to beware of.
+
+    Example: `hilum sources show kermany`
+    """
     from hilum.sources import find_source
 
     _plain(find_source(name).sheet.text())
@@ -90,7 +96,10 @@ def index(
     column: Annotated[list[str] | None, typer.Option(help="With --labels: FIELD=COLUMN, repeatable.")] = None,
     processes: Processes = None,
 ) -> None:
-    """Check, hash and group films; write one row a film. Example: `hilum index sandrofab --root DATA`."""
+    """Check, hash and group films; write one row a film.
+
+    Example: `hilum index sandrofab --root DATA`
+    """
     from hilum.index import build_index, counted
     from hilum.sources import read_folder, read_source
 
@@ -129,7 +138,10 @@ def describe(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Cohort statistics of an index. Example: `hilum describe index.parquet --html cohort.html`."""
+    """Cohort statistics of an index.
+
+    Example: `hilum describe index.parquet --html cohort.html`
+    """
     from hilum.describe import describe as described
     from hilum.files import write_text
     from hilum.index import Index
@@ -151,7 +163,10 @@ def describe(
 
 @recipes_app.callback(invoke_without_command=True)
 def list_recipes(context: typer.Context) -> None:
-    """The recipes that come with hilum. Example: `hilum recipes show sandrofab-binary-lite0`."""
+    """The recipes that come with hilum.
+
+    Example: `hilum recipes show sandrofab-binary-lite0`
+    """
     if context.invoked_subcommand:
         return
     from hilum.recipe import shipped, summary
@@ -162,7 +177,10 @@ def list_recipes(context: typer.Context) -> None:
 
 @recipes_app.command("show")
 def show_recipe(name: str) -> None:
-    """A recipe's TOML, to read or to start one's own from. Example: `hilum recipes show demo > mine.toml`."""
+    """A recipe's TOML, to read or to start one's own from.
+
+    Example: `hilum recipes show demo > mine.toml`
+    """
     from hilum.recipe import recipe_text
 
     _plain(recipe_text(name))
@@ -176,7 +194,10 @@ def train(
     index_file: Annotated[Path | None, typer.Option("--index", help="Use this index; the recipe then selects.")] = None,
     processes: Processes = None,
 ) -> None:
-    """Index, split, train, evaluate, bundle, report. Example: `hilum train demo --root DATA --out RUN`."""
+    """Index, split, train, evaluate, bundle, report.
+
+    Example: `hilum train demo --root DATA --out RUN`
+    """
     _quiet_threads()
     from hilum.index import Index, counted
     from hilum.report.pages import write_run_report
@@ -208,7 +229,10 @@ def evaluate(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """A run's figures, or its bundle's on other films. Example: `hilum evaluate RUN --index other.parquet`."""
+    """A run's figures, or its bundle's on other films.
+
+    Example: `hilum evaluate RUN --index other.parquet`
+    """
     _quiet_threads()
     from hilum.evaluate import as_dict, classification_report, headline, save_evaluation
     from hilum.index import Index, counted
@@ -237,13 +261,16 @@ def predict(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """What a bundle says of films. Example: `hilum predict RUN films/ --out predictions.csv`."""
+    """What a bundle says of films.
+
+    Example: `hilum predict RUN films/ --out predictions.csv`
+    """
     _quiet_threads()
     from hilum.bundle import load_bundle
     from hilum.predict import as_json as plain
     from hilum.predict import find_films, predict_films
     from hilum.report.annotate import write_annotated
-    from hilum.report.predictions import predictions_table, write_predictions
+    from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
 
     loaded = load_bundle(bundle)
     paths = find_films(films)
@@ -259,7 +286,7 @@ def predict(
     if as_json:
         _print_json([plain(prediction) for prediction in made])
     else:
-        OUT.print(predictions_table(made))
+        OUT.print(predictions_summary(made, out) if out else predictions_table(made))
         said = (loaded.evaluation or {}).get("headline")
         OUT.print(Text(f"{loaded.title}: {said}" if said else loaded.title), soft_wrap=True)
         OUT.print(Text(DISCLAIMER, style="dim"))
@@ -272,7 +299,10 @@ def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; default RUN/report.html.")] = None,
 ) -> None:
-    """Write a run's page: data, split, curves, figures, examples, provenance. Example: `hilum report RUN`."""
+    """Write a run's page: data, split, curves, figures, examples, provenance.
+
+    Example: `hilum report RUN`
+    """
     from hilum.report.pages import write_run_report
     from hilum.run import Run
 
@@ -298,7 +328,10 @@ def simulate(
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet here.")] = None,
     processes: Processes = None,
 ) -> None:
-    """Simulate films with exact truth. Example: `hilum simulate --films 240 --out DIR --plant marker=covid19@0.9`."""
+    """Simulate films with exact truth.
+
+    Example: `hilum simulate --films 240 --out DIR --plant marker=covid19@0.9`
+    """
     from hilum.simulate.cohort import CohortSpec, simulate_cohort
     from hilum.simulate.sheet import draw_sheet
     from hilum.simulate.shortcuts import Plant

@@ -48,6 +48,16 @@ def test_standings(
     assert words in top.sentence
 
 
+@pytest.mark.parametrize(("outside", "standing", "words"), [(0.7, "warn", "falls to 0.700"), (0.95, "above", "probed")])
+def test_a_fall_on_unseen_sources_is_said(evaluation: Evaluation, outside: float, standing: str, words: str) -> None:
+    network = Score(metric="macro_auroc", value=0.97, low=0.96, high=0.98, n=300)
+    elsewhere = dataclasses.replace(network, value=outside, fold="external")
+    floor = Score(metric="floor.header", value=0.55, low=0.5, high=0.6, n=300)
+    top = headline(dataclasses.replace(evaluation, scores=(network, elsewhere), floors=(floor,)))
+    assert top.standing == standing
+    assert words in top.sentence
+
+
 def test_without_a_floor_nobody_knows(evaluation: Evaluation) -> None:
     top = headline(dataclasses.replace(evaluation, floors=()))
     assert (top.floor, top.above, top.standing) == (None, None, "warn")

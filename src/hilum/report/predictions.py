@@ -1,10 +1,12 @@
 """Predictions as a table for a terminal and as a CSV."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from hilum.console import table
 from hilum.files import written_aside
@@ -31,3 +33,10 @@ def write_predictions(predictions: Sequence[Prediction], classes: Sequence[str],
     columns = ["film", "decided", *(f"{kind}.{name}" for kind in ("p", "threshold") for name in classes)]
     with written_aside(path) as aside:
         pd.DataFrame(rows, columns=[*columns, "refused", "bundle"]).to_csv(aside, index=False)
+
+
+def predictions_summary(predictions: Sequence[Prediction], path: Path) -> Text:
+    """How many films were decided as what, how many refused, and where the rows are."""
+    counts = Counter(prediction.decided or "refused" for prediction in predictions)
+    said = ", ".join(f"{number} {label}" for label, number in counts.most_common())
+    return Text(f"{len(predictions)} films: {said}; a row each in {path}")

@@ -48,10 +48,15 @@ def _dates(description: Description) -> Table:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]], note: str = "") -> Table:
-    table = Table(title=Text(title), caption=Text(note) if note else None)
+    # Headings break at words, row names never: a narrow terminal stays readable.
+    table = Table(title=Text(f"\n{title}", style="bold"), caption=Text(note) if note else None, box=None)
     table.title_justify = table.caption_justify = "left"
+    table.padding = (0, 2, 0, 0)
     for place, name in enumerate(columns):
-        table.add_column(Text(name), justify="left" if place == 0 else "right", overflow="fold")
+        first = place == 0
+        table.add_column(
+            Text(name.replace("_", " ")), justify="left" if first else "right", no_wrap=first, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -6,13 +6,13 @@ the CT's pattern in every patient, which is the simulator's largest limit.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 FIELD_NODES, FIELD_FROM_MM, FIELD_STEP_MM = 7, (-240.0, -150.0, -240.0), (80.0, 50.0, 80.0)
 """The coarse random displacement: nodes a side, first node and step along (z, y, x)."""
@@ -50,7 +50,8 @@ class Patient:
 
     def to_ct(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
         """Where in the CT the points (mm, in the patient's space, any one shape) lie."""
-        x_ct, y_ct, z_ct = x / self.width, y / self.depth, z / self.height
+        scales = (self.width, self.depth, self.height)
+        x_ct, y_ct, z_ct = (axis / np.float32(scale) for axis, scale in zip((x, y, z), scales, strict=True))
         outside = np.maximum(np.abs(x_ct) - RIBCAGE_MM, 0)
         x_ct = x_ct - np.sign(x_ct) * outside * (1 - 1 / self.habitus)
         bend = np.sin((z_ct + 60) / 75)

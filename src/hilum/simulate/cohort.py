@@ -1,7 +1,7 @@
 """Whole data sets of simulated films: who gets which label, site, view and mark, and writing it all down.
 
-Labels are balanced, and within every label so are sites, views, sexes and ages: a cohort without plants offers nothing
-to tell a label by but the disease.
+Labels are balanced; site, view, sex and age are drawn without regard to them. (Balancing those within every label would
+make held-out films differ from training films on purpose, and push models that guess by them below chance.)
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from hilum.errors import DataError, UsageError, unknown_name
@@ -23,7 +22,7 @@ from hilum.simulate.film import FilmPlan
 from hilum.simulate.lesions import DISEASES
 from hilum.simulate.shortcuts import PLANTS, Plant, marked
 from hilum.simulate.sites import draw_sites
-from hilum.simulate.volume import load_ct
+from hilum.simulate.volume import load_ct, prepared_folder
 
 SIMULATOR = 1
 """Raise when the same specification would give other films."""
@@ -117,7 +116,7 @@ def plan_cohort(spec: CohortSpec) -> list[store.Job]:
     of_patient = dict(zip(owners, labels, strict=True))
     patients = sorted(of_patient)
     people = _people(spec, [of_patient[patient] for patient in patients], rng)
-    views: list[View] = _balanced(spec.views, labels, rng)
+    views = [spec.views[i] for i in rng.integers(0, len(spec.views), spec.films)]
     marks = {p.kind: marked(p, labels, rng) for p in spec.plants if PLANTS[p.kind].of == "film"}
     if "view" in marks:
         views = [View.AP if flag else View.PA for flag in marks["view"]]
@@ -135,7 +134,9 @@ def plan_cohort(spec: CohortSpec) -> list[store.Job]:
         )  # fmt: skip
         date = np.datetime64(f"{plan.site.year}-01-01") + days[film]
         image_id = f"simulated__s{spec.seed}-p{owner:05d}-f{film:05d}"
-        jobs.append(store.Job(plan=plan, image_id=image_id, acquired=str(date), marks=flags, duplicated=bool(twice[film])))
+        jobs.append(
+            store.Job(plan=plan, image_id=image_id, acquired=str(date), marks=flags, duplicated=bool(twice[film]))
+        )
     return jobs
 
 
@@ -170,26 +171,27 @@ class Person:
 def _people(spec: CohortSpec, labels: Sequence[str], rng: np.random.Generator) -> list[Person]:
     """One person for each patient's label, in the patients' order."""
     sexes: tuple[Literal["F", "M"], ...] = ("F", "M")
-    sex = _balanced(sexes, labels, rng)
-    site = _balanced(range(spec.sites), labels, rng)
-    rank = _ranks(labels, rng)
-    severity = stats.beta(*spec.severity).ppf(_ranks(labels, rng))
+    count = len(labels)
+    sex, site, rank = rng.integers(0, 2, count), rng.integers(0, spec.sites, count), rng.random(count)
+    severity = rng.beta(*spec.severity, count)
     marks = {p.kind: marked(p, labels, rng) for p in spec.plants if PLANTS[p.kind].of == "patient"}
     people = []
-    for i in range(len(labels)):
+    for i in range(count):
         flags = {kind: bool(chosen[i]) for kind, chosen in marks.items()}
-        person = Person(sex=sex[i], age_years=_age(rank[i], None), site=site[i], severity=float(severity[i]), marks=flags)
+        person = Person(
+            sex=sexes[sex[i]], age_years=_age(rank[i]), site=int(site[i]), severity=float(severity[i]), marks=flags
+        )
         if "sex" in flags:
             person = replace(person, sex="M" if flags["sex"] else "F")
         if "age" in flags:
             person = replace(person, age_years=_age(rank[i], flags["age"]))
         if "site" in flags:
-            person = replace(person, site=0 if flags["site"] else 1 + site[i] % (spec.sites - 1))
+            person = replace(person, site=0 if flags["site"] else 1 + int(site[i]) % (spec.sites - 1))
         people.append(person)
     return people
 
 
-def _age(rank: float, old: bool | None) -> int:
+def _age(rank: float, old: bool | None = None) -> int:
     """Age in years at a rank in (0, 1) of adults; of those of 60 and older, or younger, where asked."""
     ages = stats.truncnorm((18 - 54) / 17, (92 - 54) / 17, 54, 17)
     at_sixty = float(ages.cdf(60))
@@ -197,27 +199,6 @@ def _age(rank: float, old: bool | None) -> int:
         rank = at_sixty + rank * (1 - at_sixty) if old else rank * at_sixty
     years = int(ages.ppf(rank))
     return years if old is None else max(years, 60) if old else min(years, 59)
-
-
-def _ranks(labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.float64]:
-    """For every member of a label another rank in (0, 1), spread evenly, in random order."""
-    array = np.asarray(labels)
-    ranks = np.zeros(len(array))
-    for label in dict.fromkeys(labels):
-        members = np.flatnonzero(array == label)
-        ranks[members] = (rng.permutation(len(members)) + rng.random(len(members))) / len(members)
-    return ranks
-
-
-def _balanced(values: Sequence[Any], labels: Sequence[str], rng: np.random.Generator) -> list[Any]:
-    """One of `values` for each, equally often within every label up to a remainder, in random order."""
-    array = np.asarray(labels)
-    chosen = np.zeros(len(array), int)
-    for label in dict.fromkeys(labels):
-        members = np.flatnonzero(array == label)
-        order = rng.permutation(len(values))
-        chosen[rng.permutation(members)] = order[np.arange(len(members)) % len(values)]
-    return [values[i] for i in chosen]
 
 
 def simulate_cohort(
@@ -247,10 +228,10 @@ def simulate_cohort(
     folder = out / store.DATASET
     diseased = tuple(label for label in spec.labels if label != NORMAL)
     target = store.Target(
-        folder=folder, format=spec.format, counterfactuals=spec.counterfactuals, classes=diseased
+        folder=folder, ct=prepared_folder(), format=spec.format, counterfactuals=spec.counterfactuals, classes=diseased
     )
     _claim(folder, spec)
-    load_ct()
+    load_ct(target.ct)
     jobs = plan_cohort(spec)
     waiting = [job for job in jobs if not store.is_complete(folder, job.image_id)]
     done = len(jobs) - len(waiting)

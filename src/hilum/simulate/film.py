@@ -147,7 +147,9 @@ def _draw_beam(ct: PreparedCT, patient: Patient, plan: FilmPlan, site: Site, rng
     loose = 1.5 if plan.view is View.AP else 1.0
     aspect = site.aspect * (1.12 if plan.view is View.LATERAL else 1.0)
     field = collimated(bounds, margin_mm=site.margin_mm, aspect=aspect, off_mm=rng.normal(0, 5 * loose, 2))
-    height, width = (plan.size_px, round(plan.size_px / aspect)) if aspect >= 1 else (round(plan.size_px * aspect), plan.size_px)
+    height, width = (
+        (plan.size_px, round(plan.size_px / aspect)) if aspect >= 1 else (round(plan.size_px * aspect), plan.size_px)
+    )
     return Beam(view=plan.view, patient=patient, pose=pose, field=field, shape=(height, width))
 
 

@@ -26,6 +26,8 @@ from hilum.simulate.volume import LungGrid, PlaneStack
 
 Floats = NDArray[np.float32]
 
+LOBE_SHARES = (0.10, 0.25, 0.20, 0.15, 0.30)
+"""How often a bacterial pneumonia takes each lobe: lower ones most."""
 LESION_SCALE = 0.03
 """Full scale of the added attenuation, 1/mm; blood and pus reach 0.02."""
 
@@ -46,8 +48,8 @@ def no_disease(_: LungGrid, rng: np.random.Generator, severity: float) -> Floats
 
 
 def covid19(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Floats:
-    """2-11 rough ellipsoids of ground glass, some with a denser core, mostly bilateral, peripheral, low, posterior."""
-    count = int(np.clip(np.rint(rng.normal(2 + 8 * severity, 1.2)), 2, 11))
+    """2-11 rough ellipsoids of ground glass or denser, mostly bilateral, peripheral, low and posterior."""
+    count = int(np.clip(np.rint(rng.normal(3 + 9 * severity, 1.2)), 2, 11))
     bilateral = rng.random() < 0.88
     side = int(rng.integers(2))
     weight = _peripheral_weight(lungs)
@@ -56,8 +58,8 @@ def covid19(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Float
     for number in range(count):
         wanted = (side + number) % 2 if bilateral else side
         centre = _draw_voxel(weight * _side(lungs, wanted), rng)
-        radii_mm = rng.uniform(15, 45) / 2 * (0.75 + 0.5 * severity) * rng.uniform(0.8, 1.25, 3)
-        dense = rng.random() < 0.12 + 0.35 * severity
+        radii_mm = rng.uniform(13, 28) * (0.75 + 0.5 * severity) * rng.uniform(0.8, 1.25, 3)
+        dense = rng.random() < 0.2 + 0.45 * severity
         target = rng.uniform(-220, -20) if dense else rng.uniform(-430, -260)
         share = _ellipsoid(lungs, centre, radii_mm, rough, 0.45)
         np.maximum(added, _raise_to(lungs, target, share), out=added)
@@ -78,24 +80,23 @@ def viral(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Floats:
     net = np.exp(-((first / 0.16) ** 2)) + 0.8 * np.exp(-((second / 0.16) ** 2))
     nodules = np.clip((_noise(rng, lungs.lobe.shape, 5.5 / lungs.step_mm) - 1.5) * 2.0, 0, 1)
     haze = 0.10
-    share = (0.55 * cuffs + 0.34 * net + 0.7 * nodules + haze) * around_hila * (0.35 + 0.65 * severity)
+    share = (0.55 * cuffs + 0.34 * net + 0.7 * nodules + haze) * around_hila * (0.45 + 0.7 * severity)
     return _raise_to(lungs, -150.0, share.clip(0, 0.85).astype(np.float32))
 
 
 def bacterial(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Floats:
     """One lobe filled from a focus outwards, stopping at its fissure, with air left in its larger airways."""
-    sizes = np.array([np.count_nonzero(lungs.lobe == lobe) for lobe in range(1, 6)], float)
-    lobe = int(rng.choice(5, p=sizes**0.5 / (sizes**0.5).sum())) + 1
+    lobe = int(rng.choice(5, p=LOBE_SHARES)) + 1
     inside = lungs.lobe == lobe
     centre = _draw_voxel(inside * (0.3 + lungs.pleura_mm / 20).clip(0, 1), rng)
-    radii_mm = (24 + 34 * severity) * rng.uniform(0.8, 1.25, 3)
+    radii_mm = (32 + 46 * severity) * rng.uniform(0.8, 1.25, 3)
     rough = _noise(rng, lungs.lobe.shape, 11.0 / lungs.step_mm)
     share = _ellipsoid(lungs, centre, radii_mm, rough, 0.35) * inside
     bronchi = np.exp(-((_noise(rng, lungs.lobe.shape, 12.0 / lungs.step_mm) / 0.10) ** 2))
     bronchi *= np.exp(-((_noise(rng, lungs.lobe.shape, 12.0 / lungs.step_mm) / 0.3) ** 2))
-    patchy = (0.75 + 0.2 * _noise(rng, lungs.lobe.shape, 6.0 / lungs.step_mm)).clip(0.3, 1)
+    patchy = (0.92 + 0.15 * _noise(rng, lungs.lobe.shape, 6.0 / lungs.step_mm)).clip(0.3, 1)
     share = share * patchy * (1 - 0.9 * bronchi)
-    return _raise_to(lungs, float(rng.uniform(-40, 30)), share.astype(np.float32) * (0.55 + 0.45 * severity))
+    return _raise_to(lungs, float(rng.uniform(-40, 30)), share.astype(np.float32) * (0.7 + 0.3 * severity))
 
 
 Maker = Callable[[LungGrid, np.random.Generator, float], Floats | None]
@@ -122,7 +123,9 @@ def disease_stack(lungs: LungGrid, disease: Disease, *, lateral: bool) -> PlaneS
     planes = np.rint(moved[start:stop, :, :, None] * 65535).astype(np.uint16)
     first = [lungs.first_mm[axis] for axis in axes]
     step = lungs.step_mm
-    return PlaneStack(np.ascontiguousarray(planes), (first[0] + start * step, first[1], first[2]), (step,) * 3, (LESION_SCALE,))
+    return PlaneStack(
+        np.ascontiguousarray(planes), (first[0] + start * step, first[1], first[2]), (step,) * 3, (LESION_SCALE,)
+    )
 
 
 def _coordinates(lungs: LungGrid) -> list[Floats]:

@@ -71,7 +71,9 @@ def blurred(picture: Floats, sigma_px: float) -> Floats:
         factor = int(sigma_px // 4)
         small = cv2.resize(picture, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (0, 0), sigma_px / factor, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+        large = cv2.resize(small, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        # Interpolation leaves a lattice, faint but visible in the logarithm where little light is left.
+        return np.asarray(cv2.GaussianBlur(large, (0, 0), factor / 2, borderType=cv2.BORDER_REPLICATE), np.float32)
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
@@ -96,7 +98,7 @@ def _window(processed: Floats, body: NDArray[np.bool_], site: Site) -> tuple[flo
     top, left = round(height * CENTRAL), round(width * CENTRAL)
     central = np.s_[top : height - top, left : width - left]
     low, high = np.percentile(processed[central][body[central]], site.latitude)
-    return float(low), float(high)
+    return float(low - site.toe * (high - low)), float(high)
 
 
 def _displayed(processed: Floats, window: tuple[float, float], site: Site) -> Floats:

@@ -86,7 +86,7 @@ def prepare(hounsfield: NDArray[np.int16], labels: NDArray[np.uint8], spacing: t
     halved = _halved_rows(_without_nodule(hounsfield, labels, spacing))
     slices = [_cleaned(halved[k], labels[k], k, spacing) for k in range(len(halved))]
     order = [*reversed(range(1, BELOW + 1)), *range(len(slices)), *_above(len(slices))]
-    shoulders = np.mean([piece.hounsfield for piece in slices[-4:]], axis=0, dtype=np.float32)
+    shoulders = np.asarray(np.mean([piece.hounsfield for piece in slices[-4:]], axis=0), np.float32)
     tissues = []
     for position, k in enumerate(order):
         piece = slices[k] if position - BELOW < len(slices) else _spine_only(slices[k], shoulders, spacing)
@@ -141,8 +141,13 @@ def _without_nodule(
     in_lung = (labels[here] == 11) | (labels[here] == 10)
     weight = np.clip((NODULE_RADIUS_MM - distance) / 4.0, 0, 1) * in_lung
     wanted = weight > 0
-    donors = [(k, j, i) for k in (-14, -8, 0, 8) for j in (0, 20, 40, 60) for i in (-50, -30, 0, 20) if (k, j, i) != (0, 0, 0)]
-    cost = [float(np.where(np.isin(labels[box(d)], (10, 11)), hounsfield[box(d)] > -600, 3.0)[wanted].mean()) for d in donors]
+    donors = [
+        (k, j, i) for k in (-14, -8, 0, 8) for j in (0, 20, 40, 60) for i in (-50, -30, 0, 20) if (k, j, i) != (0, 0, 0)
+    ]
+    cost = [
+        float(np.where(np.isin(labels[box(d)], (10, 11)), hounsfield[box(d)] > -600, 3.0)[wanted].mean())
+        for d in donors
+    ]
     donor = hounsfield[box(donors[int(np.argmin(cost))])]
     patched = volume[here] * (1 - weight) + donor.clip(-980, -500) * weight
     volume[here] = np.where(wanted, patched, volume[here]).astype(np.int16)
@@ -191,18 +196,19 @@ STREAKS_FROM_SLICE = 98
 
 def _body(hounsfield: Floats) -> NDArray[np.uint8]:
     """Largest thing denser than air, holes filled: neither table nor blankets nor the arm's tubing."""
-    dense = (hounsfield > -300).astype(np.uint8)
-    dense = cv2.morphologyEx(dense, cv2.MORPH_OPEN, np.ones((3, 7), np.uint8))
+    dense = cv2.morphologyEx((hounsfield > -300).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 7), np.uint8))
     outlines, _ = cv2.findContours(dense, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    body = np.zeros_like(dense)
+    body = np.zeros(hounsfield.shape, np.uint8)
     if outlines:
         cv2.drawContours(body, [max(outlines, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    return cv2.dilate(body, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.dilate(body, np.ones((3, 3), np.uint8)), np.uint8)
 
 
 def _without_streaks(hounsfield: Floats, lung: Floats, labels: NDArray[np.uint8]) -> Floats:
     """Raise the dark streaks of dense contrast agent to fat, except in air that belongs there."""
-    air = np.maximum(cv2.dilate(lung, np.ones((5, 9), np.uint8)), cv2.dilate(_share(labels, (TRACHEA,)), np.ones((5, 9), np.uint8)))
+    air = np.maximum(
+        cv2.dilate(lung, np.ones((5, 9), np.uint8)), cv2.dilate(_share(labels, (TRACHEA,)), np.ones((5, 9), np.uint8))
+    )
     return np.where(air > 0, hounsfield, np.maximum(hounsfield, -110))
 
 
@@ -235,13 +241,16 @@ def _spine_only(piece: Slice, shoulders: Floats, spacing: tuple[float, float, fl
     x_mm = (np.arange(piece.hounsfield.shape[1], dtype=np.float32) - (piece.hounsfield.shape[1] - 1) / 2) * spacing[2]
     middle = np.clip((42 - np.abs(x_mm)) / 8, 0, 1)[None]
     return piece._replace(
-        hounsfield=piece.hounsfield * middle + shoulders.clip(-1000, 60) * (1 - middle), bone=piece.bone * (middle > 0.5)
+        hounsfield=piece.hounsfield * middle + shoulders.clip(-1000, 60) * (1 - middle),
+        bone=piece.bone * (middle > 0.5),
     )
 
 
 def _tapered(piece: Slice, position: int, spacing: tuple[float, float, float]) -> Slice:
     """Narrow the body above the shoulders to a neck; `position` counts slices from the scan's lowest."""
-    width_mm = float(np.interp(position, [96, 108, 118, 126, 132, 138, 145, 157], [265, 228, 208, 188, 165, 125, 92, 74]))
+    width_mm = float(
+        np.interp(position, [96, 108, 118, 126, 132, 138, 145, 157], [265, 228, 208, 188, 165, 125, 92, 74])
+    )
     rows, columns = piece.hounsfield.shape
     if width_mm >= 250:
         return piece
@@ -263,7 +272,12 @@ def _tissues(piece: Slice) -> Floats:
     # The scan's 2.5 mm slices thin out small vessels; films show them somewhat heavier.
     vessels = 1 + 0.3 * np.clip((hounsfield + 700) / 400, 0, 1)
     return np.dstack(
-        [total * (1 - piece.lung), np.where(in_bone, WATER * excess * piece.bone_factor, 0), total * vessels * piece.lung, piece.lung]
+        [
+            total * (1 - piece.lung),
+            np.where(in_bone, WATER * excess * piece.bone_factor, 0),
+            total * vessels * piece.lung,
+            piece.lung,
+        ]
     ).astype(np.float32)
 
 
@@ -337,4 +351,4 @@ def _lung_grid(slices: list[Slice], spacing: tuple[float, float, float]) -> dict
 def _vessels(piece: Slice) -> Floats:
     """Vessels inside the lung, spread by a few millimetres: where cuffs and streaks of an interstitial disease lie."""
     inside = np.clip((piece.hounsfield + 800) / 500, 0, 1) * (cv2.erode(piece.lung, np.ones((3, 5), np.uint8)) > 0.9)
-    return cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 3.0, sigmaY=1.5)
+    return np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 3.0, sigmaY=1.5), np.float32)

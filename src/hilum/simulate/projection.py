@@ -89,12 +89,12 @@ def integrate(stack: PlaneStack, beam: Beam) -> Floats:
         cv2.accumulate(_sampled(values, map_x, map_y), total)
     length = _path_length(stack, beam)
     unit = np.array(stack.scale, np.float32) / 65535
-    return total * unit * length[:, :, None]
+    return np.asarray(total * unit * length[:, :, None], np.float32)
 
 
 def _sampled(values: NDArray[np.uint16], map_x: Floats, map_y: Floats) -> NDArray[np.uint16]:
     sampled = cv2.remap(values, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray(sampled).reshape(*map_x.shape, values.shape[2])
+    return np.asarray(sampled, np.uint16).reshape(*map_x.shape, values.shape[2])
 
 
 def _axes(view: View) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -144,8 +144,8 @@ def _path_length(stack: PlaneStack, beam: Beam) -> Floats:
 def _crossings(stack: PlaneStack, beam: Beam) -> Iterator[tuple[Floats, Floats]]:
     """Column and row of every plane's array at which each ray of the film crosses it."""
     axis, count = _beam_axis(beam), len(stack.planes)
-    ends = stack.first_mm[0] + stack.step_mm[0] * np.array([-0.5, count - 0.5])
-    depth = np.linspace(*ends, COARSE_PLANES) * (beam.patient.width if axis == 0 else beam.patient.depth)
+    parts = np.linspace(-0.5, count - 0.5, COARSE_PLANES)
+    depth = (stack.first_mm[0] + stack.step_mm[0] * parts) * (beam.patient.width if axis == 0 else beam.patient.depth)
     rays = _rays(beam)
     share = (depth[:, None, None] - rays.source[axis]) / (rays.detector[..., axis] - rays.source[axis])
     points = rays.source + share[..., None] * (rays.detector - rays.source)
@@ -162,7 +162,7 @@ def _crossings(stack: PlaneStack, beam: Beam) -> Iterator[tuple[Floats, Floats]]
 
 @lru_cache(maxsize=64)
 def _interpolation(length: int, nodes: int) -> Floats:
-    """(length, nodes): cubic-spline weights from coarse nodes, which span the edges, to the centres of `length` parts."""
+    """(length, nodes): cubic-spline weights from nodes spanning the edges to the centres of `length` parts."""
     centres = (np.arange(length) + 0.5) / length
     return np.asarray(make_interp_spline(np.linspace(0, 1, nodes), np.eye(nodes), k=3)(centres), np.float32)
 

@@ -64,7 +64,9 @@ def _from_folder(folder: Path, columns: int) -> list[list[tuple[Picture, str]]]:
     with index.open(encoding="utf-8", newline="") as stream:
         for film in csv.DictReader(stream):
             row = rows.setdefault((film["label"], film["view"]), [])
-            picture = cv2.imread(str(folder.parent / film["file"]), cv2.IMREAD_GRAYSCALE) if len(row) < columns else None
+            picture = (
+                cv2.imread(str(folder.parent / film["file"]), cv2.IMREAD_GRAYSCALE) if len(row) < columns else None
+            )
             if picture is not None:
                 row.append((np.asarray(picture, np.uint8), _caption(film["label"], film["view"])))
     filled = [row for _, row in sorted(rows.items()) if row]

@@ -33,7 +33,7 @@ class PlantKind:
 
 def _over(picture: Floats, layer: NDArray[np.uint8]) -> Floats:
     """The picture with a bright layer (H, W) drawn over it."""
-    return np.maximum(picture, layer.astype(np.float32) / np.float32(255))
+    return np.asarray(np.maximum(picture, layer.astype(np.float32) / 255), np.float32)
 
 
 def _marker(picture: Floats, rng: np.random.Generator) -> Floats:
@@ -85,10 +85,12 @@ def _compression(picture: Floats, rng: np.random.Generator) -> Floats:
     """Saved small and with strong JPEG compression, then enlarged again."""
     height, width = picture.shape
     small = cv2.resize(picture, (round(width * 0.6), round(height * 0.6)), interpolation=cv2.INTER_AREA)
-    done, stream = cv2.imencode(".jpg", np.rint(small * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(22, 32))])
+    done, stream = cv2.imencode(
+        ".jpg", np.rint(small * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(22, 32))]
+    )
     if not done:
         raise UsageError(f"a film of {width} x {height} pixels is too small to compress; ask for a larger size")
-    back = cv2.imdecode(stream, cv2.IMREAD_GRAYSCALE)
+    back = np.asarray(cv2.imdecode(stream, cv2.IMREAD_GRAYSCALE), np.uint8)
     return np.asarray(cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) / np.float32(255), np.float32)
 
 
@@ -151,15 +153,9 @@ class Plant:
 
 
 def marked(plant: Plant, labels: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which of the films or patients with these labels get the mark; shares are met exactly up to rounding."""
-    array = np.asarray(labels)
-    chosen = np.zeros(len(array), bool)
-    for label in dict.fromkeys(labels):
-        members = np.flatnonzero(array == label)
-        share = plant.strength if label == plant.label else 1 - plant.strength
-        # A random remainder: rounding alone would favour one direction in every small cohort.
-        count = int(np.floor(share * len(members) + rng.random()))
-        chosen[rng.permutation(members)[:count]] = True
+    """Which of the films or patients with these labels get the mark, each drawn on its own."""
+    share = np.where(np.asarray(labels) == plant.label, plant.strength, 1 - plant.strength)
+    chosen = rng.random(len(share)) < share
     return rng.permutation(chosen) if plant.shuffled else chosen
 
 

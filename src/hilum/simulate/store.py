@@ -61,6 +61,8 @@ class Target:
     """Where films go and in which form."""
 
     folder: Path
+    ct: Path
+    """The prepared CT; other processes need not share this one's environment."""
     format: Format
     counterfactuals: bool
     classes: tuple[str, ...]
@@ -85,7 +87,7 @@ def is_complete(folder: Path, image_id: str) -> bool:
 
 def take_film_of(job: Job, *, target: Target) -> None:
     """Take one film and write it with all of its truth."""
-    film = render(load_ct(), job.plan)
+    film = render(load_ct(target.ct), job.plan)
     kinds = [kind for kind, carried in job.marks.items() if carried]
     seeds = [job.plan.seed, 6, job.plan.film]
     shown = leave_marks(film.shown, kinds, np.random.default_rng(seeds))
@@ -113,14 +115,13 @@ def _write_film(
     number = target.classes.index(job.plan.label) if job.plan.label in target.classes else 0
     lines = [yolo_line(number, box, width, height) for box in boxes]
     write_text(folder / "boxes" / f"{image_id}.txt", "".join(f"{line}\n" for line in lines))
-    row = _row(job, image_id) | {
+    return _row(job, image_id) | {
         "file": path.relative_to(folder.parent).as_posix(),
         "width": width,
         "height": height,
         "extent": round(float(lesion.sum() / max(1, lungs.sum())), 4),
         "boxes": [list(box) for box in boxes],
     }
-    return row
 
 
 def _row(job: Job, image_id: str) -> dict[str, Any]:
@@ -168,12 +169,13 @@ def _write_duplicate(job: Job, shown: Floats, film: Film, target: Target) -> dic
     size = (max(1, round((right - left) * factor)), max(1, round((bottom - top) * factor)))
     grey = cv2.resize(shown[cut], size, interpolation=cv2.INTER_AREA) ** float(rng.uniform(0.9, 1.1))
     eight_bit = np.rint(grey * 255).clip(0, 255).astype(np.uint8)
-    again = cv2.imdecode(_encoded(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, 80]), cv2.IMREAD_GRAYSCALE)
+    stream = _encoded(".jpg", eight_bit, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    again = np.asarray(cv2.imdecode(stream, cv2.IMREAD_GRAYSCALE), np.float32) / np.float32(255)
     lungs, lesion = (
         cv2.resize(mask[cut].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         for mask in (film.lungs, film.lesion)
     )
-    record = _write_film(job, f"{job.image_id}-again", again.astype(np.float32) / np.float32(255), lungs, lesion, target)
+    record = _write_film(job, f"{job.image_id}-again", again, lungs, lesion, target)
     return record | {"duplicate_of": job.image_id}
 
 

@@ -14,7 +14,6 @@ References:
 
 import gzip
 import importlib.util
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -26,11 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import DataError, MissingExtra
-from hilum.files import cache_dir
+from hilum.files import cache_dir, sha256_file
+from hilum.simulate import prepare as prepare_module
 from hilum.simulate.prepare import Prepared, prepare
-
-FORMAT = 1
-"""Raise when the preparation changes, so that no run reads an older result."""
 
 NIFTI_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 512: "u2"}
 NIFTI_HEADER_BYTES = 348
@@ -125,17 +122,20 @@ class PreparedCT:
 
 
 def prepared_folder() -> Path:
-    """Where the prepared CT is kept."""
-    return cache_dir() / "ct" / f"v{FORMAT}"
+    """Where the prepared CT is kept; named by the code that prepares it, so that no run reads another's result."""
+    return cache_dir() / "ct" / sha256_file(Path(prepare_module.__file__))[:12]
 
 
-def load_ct() -> PreparedCT:
+def load_ct(folder: Path | None = None) -> PreparedCT:
     """The prepared CT, memory-mapped; the first call prepares it, which takes several seconds.
+
+    Args:
+        folder: where it is kept, `prepared_folder()` by default.
 
     Raises:
         MissingExtra: the package that carries the CT is not installed.
     """
-    return _load(prepared_folder())
+    return _load(folder or prepared_folder())
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +181,7 @@ def _prepare_into(folder: Path) -> None:
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         _save(prepared, aside)
-        os.replace(aside, folder)
+        aside.replace(folder)
     except OSError:
         if not (folder / "geometry.npz").is_file():
             raise

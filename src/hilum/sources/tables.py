@@ -6,6 +6,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, cast
 from xml.etree import ElementTree as ET
@@ -143,10 +144,8 @@ class ImageIds:
         self._taken: set[str] = set()
 
     def of(self, *candidates: str) -> str:
-        numbered = (f"{candidates[-1]}#{number}" for number in range(2, len(self._taken) + 3))
-        for candidate in (*candidates, *numbered):
-            image_id = f"{self._source}/{candidate}"
-            if image_id not in self._taken:
-                self._taken.add(image_id)
-                return image_id
-        raise DataError(f"no unique name is left for a film of '{self._source}'")
+        numbered = (f"{candidates[-1]}#{number}" for number in count(2))
+        free = (f"{self._source}/{name}" for name in chain(candidates, numbered))
+        image_id = next(name for name in free if name not in self._taken)
+        self._taken.add(image_id)
+        return image_id
