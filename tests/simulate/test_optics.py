@@ -54,7 +54,9 @@ def test_less_exposure_is_more_noise() -> None:
     grain = []
     for factor in (1.0, 0.05):
         site = SITES[0].__class__(**{**vars(SITES[0]), "exposure": factor})
-        shots = [take_film(body(), None, Exposure(site=site, mm_per_px=2.0, noise=exposure(0, s).noise))[0] for s in (1, 2)]
+        shots = [
+            take_film(body(), None, Exposure(site=site, mm_per_px=2.0, noise=exposure(0, s).noise))[0] for s in (1, 2)
+        ]
         grain.append(float(np.std(shots[0] - shots[1])))
     assert grain[1] > 2 * grain[0]
 

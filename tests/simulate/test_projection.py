@@ -10,7 +10,7 @@ VIEWS = (View.PA, View.AP, View.LATERAL)
 
 
 def cuboid(half_mm: tuple[float, float, float]) -> PlaneStack:
-    """A cuboid of attenuation 0.02 / mm with half-sides (plane, z, column), in a stack of 4 mm planes of 2 mm pixels."""
+    """A cuboid of attenuation 0.02 / mm with half-sides (plane, z, column), in 4 mm planes of 2 mm pixels."""
     planes, rows, columns = (np.abs(np.linspace(-1, 1, n) * n * s / 2) for n, s in ((60, 4), (180, 2), (180, 2)))
     inside = (planes < half_mm[0])[:, None, None] & (rows < half_mm[1])[:, None] & (columns < half_mm[2])
     first = (-(60 - 1) / 2 * 4.0, -(180 - 1) / 2 * 2.0, -(180 - 1) / 2 * 2.0)
@@ -40,7 +40,10 @@ def test_shadows_are_magnified_as_the_distances_say(view: View, average_patient:
 def test_what_lies_nearer_the_source_looks_larger(average_patient: Patient) -> None:
     near = cuboid((5, 60, 60))
     shift = 80.0
-    moved = [PlaneStack(near.planes, (near.first_mm[0] + d, *near.first_mm[1:]), near.step_mm, near.scale) for d in (-shift, shift)]
+    moved = [
+        PlaneStack(near.planes, (near.first_mm[0] + d, *near.first_mm[1:]), near.step_mm, near.scale)
+        for d in (-shift, shift)
+    ]
     widths = [(integrate(stack, beam(View.PA, average_patient))[60, :, 0] > 0.1).sum() for stack in moved]
     from_source = SOURCE_MM[View.PA] - OBJECT_MM[View.PA]
     expected = (from_source + shift) / (from_source - shift)
@@ -57,7 +60,9 @@ def test_roll_turns_the_shadow(average_patient: Patient) -> None:
 
 def test_a_larger_patient_throws_a_larger_shadow(average_patient: Patient) -> None:
     wide = Patient(**{**vars(average_patient), "width": 1.2})
-    one, two = ((integrate(cuboid((20, 40, 40)), beam(View.PA, p))[60, :, 0] > 0.1).sum() for p in (average_patient, wide))
+    one, two = (
+        (integrate(cuboid((20, 40, 40)), beam(View.PA, p))[60, :, 0] > 0.1).sum() for p in (average_patient, wide)
+    )
     assert two / one == pytest.approx(1.2, rel=0.06)
 
 
@@ -76,6 +81,7 @@ def test_patients_repeat_with_their_seed_and_age_thins_their_bones() -> None:
     assert np.array_equal(first.shift_mm, again.shift_mm)
     assert first.width == again.width
     young, old = (
-        np.mean([draw_patient(np.random.default_rng(s), sex="F", age_years=age).bone for s in range(40)]) for age in (25, 85)
+        np.mean([draw_patient(np.random.default_rng(s), sex="F", age_years=age).bone for s in range(40)])
+        for age in (25, 85)
     )
     assert young > 1.2 * old

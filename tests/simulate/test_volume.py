@@ -9,6 +9,8 @@ import pytest
 from hilum.errors import DataError, MissingExtra
 from hilum.simulate.volume import PreparedCT, load_ct, read_nifti, wheel_data
 
+EMPTY = np.zeros((2, 3, 4), "<i2")
+
 
 def nifti(values: np.ndarray, *, kind: int, slope: float = 1.0, intercept: float = 0.0) -> bytes:
     header = bytearray(352)
@@ -33,8 +35,8 @@ def test_a_volume_is_read_scaled_and_in_its_axes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [b"not gzip", gzip.compress(b"short"), gzip.compress(bytes(400)),
-     gzip.compress(nifti(np.zeros((2, 3, 4), "<i2"), kind=4)[:-3]), gzip.compress(nifti(np.zeros((2, 3, 4), "<i2"), kind=99)),
-     gzip.compress(nifti(np.zeros((2, 3, 4), "<i2"), kind=4))[:-20]],
+     gzip.compress(nifti(EMPTY, kind=4)[:-3]), gzip.compress(nifti(EMPTY, kind=99)),
+     gzip.compress(nifti(EMPTY, kind=4))[:-20]],
 )  # fmt: skip
 def test_damaged_volumes_are_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "v.nii.gz"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from hilum.errors import DataError, UsageError, unknown_name
 from hilum.files import digest_of, write_json
@@ -191,14 +191,15 @@ def _people(spec: CohortSpec, labels: Sequence[str], rng: np.random.Generator) -
     return people
 
 
+YOUNGEST, OLDEST, MEAN_AGE, AGE_SPREAD, OLD = 18, 92, 54.0, 17.0, 60
+
+
 def _age(rank: float, old: bool | None = None) -> int:
     """Age in years at a rank in (0, 1) of adults; of those of 60 and older, or younger, where asked."""
-    ages = stats.truncnorm((18 - 54) / 17, (92 - 54) / 17, 54, 17)
-    at_sixty = float(ages.cdf(60))
-    if old is not None:
-        rank = at_sixty + rank * (1 - at_sixty) if old else rank * at_sixty
-    years = int(ages.ppf(rank))
-    return years if old is None else max(years, 60) if old else min(years, 59)
+    youngest = OLD if old else YOUNGEST
+    oldest = OLD if old is False else OLDEST
+    least, most = (float(special.ndtr((years - MEAN_AGE) / AGE_SPREAD)) for years in (youngest, oldest))
+    return int(MEAN_AGE + AGE_SPREAD * float(special.ndtri(least + rank * (most - least))))
 
 
 def simulate_cohort(

@@ -54,17 +54,17 @@ def covid19(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Float
     side = int(rng.integers(2))
     weight = _peripheral_weight(lungs)
     rough = _noise(rng, lungs.lobe.shape, 7.0 / lungs.step_mm)
+    texture = (0.95 + 0.16 * _noise(rng, lungs.lobe.shape, 4.0 / lungs.step_mm)).clip(0.4, 1)
     added = np.zeros(lungs.lobe.shape, np.float32)
     for number in range(count):
         wanted = (side + number) % 2 if bilateral else side
         centre = _draw_voxel(weight * _side(lungs, wanted), rng)
-        radii_mm = rng.uniform(13, 28) * (0.75 + 0.5 * severity) * rng.uniform(0.8, 1.25, 3)
-        dense = rng.random() < 0.2 + 0.45 * severity
-        target = rng.uniform(-220, -20) if dense else rng.uniform(-430, -260)
+        radii_mm = rng.uniform(14, 31) * (0.75 + 0.5 * severity) * rng.uniform(0.8, 1.25, 3)
+        dense = rng.random() < 0.3 + 0.45 * severity
+        target = rng.uniform(-220, -20) if dense else rng.uniform(-420, -250)
         share = _ellipsoid(lungs, centre, radii_mm, rough, 0.45)
-        np.maximum(added, _raise_to(lungs, target, share), out=added)
-    texture = 1 + 0.18 * _noise(rng, lungs.lobe.shape, 4.0 / lungs.step_mm)
-    return np.asarray(added * texture.clip(0.5, 1.5), np.float32)
+        np.maximum(added, _raise_to(lungs, target, share * texture), out=added)
+    return added
 
 
 def viral(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Floats:
@@ -94,7 +94,7 @@ def bacterial(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Flo
     share = _ellipsoid(lungs, centre, radii_mm, rough, 0.35) * inside
     bronchi = np.exp(-((_noise(rng, lungs.lobe.shape, 12.0 / lungs.step_mm) / 0.10) ** 2))
     bronchi *= np.exp(-((_noise(rng, lungs.lobe.shape, 12.0 / lungs.step_mm) / 0.3) ** 2))
-    patchy = (0.92 + 0.15 * _noise(rng, lungs.lobe.shape, 6.0 / lungs.step_mm)).clip(0.3, 1)
+    patchy = (0.92 + 0.15 * _noise(rng, lungs.lobe.shape, 6.0 / lungs.step_mm)).clip(0.4, 1)
     share = share * patchy * (1 - 0.9 * bronchi)
     return _raise_to(lungs, float(rng.uniform(-40, 30)), share.astype(np.float32) * (0.7 + 0.3 * severity))
 

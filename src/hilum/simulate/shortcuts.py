@@ -96,9 +96,9 @@ def _compression(picture: Floats, rng: np.random.Generator) -> Floats:
 
 PLANTS: Mapping[str, PlantKind] = MappingProxyType(
     {
+        "frame": PlantKind(what="a border of unexposed film", of="film", draw=_frame),
         "marker": PlantKind(what="a lead letter in a corner", of="film", draw=_marker),
         "text": PlantKind(what="burnt-in text along the lower edge", of="film", draw=_text),
-        "frame": PlantKind(what="a border of unexposed film", of="film", draw=_frame),
         "curve": PlantKind(what="another display curve", of="film", draw=_curve),
         "compression": PlantKind(what="low resolution and strong compression", of="film", draw=_compression),
         "exposure": PlantKind(what="underexposed, noisy films", of="film"),
@@ -108,7 +108,7 @@ PLANTS: Mapping[str, PlantKind] = MappingProxyType(
         "age": PlantKind(what="60 and older for the marked, younger for the others", of="patient"),
     }
 )
-"""Name to kind of plant."""
+"""Name to kind of plant, in the order in which several are left on one film."""
 
 
 @dataclass(frozen=True, kw_only=True)
