@@ -324,6 +324,8 @@ def simulate(
     lesions: Annotated[bool, typer.Option(help="--no-lesions: the control cohort without disease.")] = True,
     counterfactuals: Annotated[bool, typer.Option(help="Also every diseased film without its disease.")] = False,
     near_duplicates: Annotated[float, typer.Option(help="Share of films exported twice.", min=0, max=1)] = 0.0,
+    films_per_patient: Annotated[float, typer.Option(help="On average.", min=1)] = 1.2,
+    severity: Annotated[tuple[float, float], typer.Option(help="Beta distribution; 2 2.2 is harder.")] = (4.0, 2.0),
     film_format: Annotated[Literal["png", "jpg", "dcm"], typer.Option("--format", help="Of the films.")] = "png",
     sheet: Annotated[Path | None, typer.Option(help="Also draw a contact sheet here.")] = None,
     processes: Processes = None,
@@ -347,6 +349,8 @@ def simulate(
         lesions=lesions,
         counterfactuals=counterfactuals,
         near_duplicates=near_duplicates,
+        films_per_patient=films_per_patient,
+        severity=severity,
         format=film_format,
         **told,
     )

@@ -226,27 +226,35 @@ def simulate_cohort(
         UsageError: the folder holds another cohort.
         MissingExtra: the package that carries the CT is not installed.
     """
-    folder = out / store.DATASET
     diseased = tuple(label for label in spec.labels if label != NORMAL)
     target = store.Target(
-        folder=folder, ct=prepared_folder(), format=spec.format, counterfactuals=spec.counterfactuals, classes=diseased
+        folder=out / store.DATASET,
+        ct=prepared_folder(),
+        format=spec.format,
+        counterfactuals=spec.counterfactuals,
+        classes=diseased,
     )
-    _claim(folder, spec)
     load_ct(target.ct)
+    _claim(target.folder, spec)
     jobs = plan_cohort(spec)
-    waiting = [job for job in jobs if not store.is_complete(folder, job.image_id)]
+    _take_missing(jobs, target, processes, progress or (lambda _done, _all: None))
+    store.write_tables(target, [job.image_id for job in jobs])
+    return target.folder
+
+
+def _take_missing(
+    jobs: Sequence[store.Job], target: store.Target, processes: int | None, progress: Callable[[int, int], None]
+) -> None:
+    waiting = [job for job in jobs if not store.is_complete(target.folder, job.image_id)]
     done = len(jobs) - len(waiting)
-    if progress:
-        progress(done, len(jobs))
+    progress(done, len(jobs))
     take = partial(store.take_film_of, target=target)
+    # Starting processes costs more than taking a few films.
     for job, result in spread(take, waiting, processes=1 if len(waiting) < 4 else processes):
         if isinstance(result, Crashed):
             raise DataError(f"the process taking film {job.image_id} died; run the same command again to go on")
         done += 1
-        if progress:
-            progress(done, len(jobs))
-    store.write_tables(target, [job.image_id for job in jobs])
-    return folder
+        progress(done, len(jobs))
 
 
 def _claim(folder: Path, spec: CohortSpec) -> None:

@@ -134,7 +134,7 @@ def _site_of_the_day(plan: FilmPlan, rng: np.random.Generator) -> Site:
     if plan.view is View.AP:
         site = replace(site, photons=site.photons * 0.5, scatter=site.scatter * 1.4)
     if plan.view is View.LATERAL:
-        site = replace(site, photons=site.photons * 4, scatter=site.scatter * 0.5)
+        site = replace(site, photons=site.photons * 4, scatter=site.scatter * 0.5, toe=site.toe * 0.4)
     if plan.underexposed:
         site = replace(site, exposure=site.exposure * UNDEREXPOSED)
     return site

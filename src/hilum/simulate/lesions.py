@@ -15,6 +15,7 @@ References:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,12 +54,12 @@ def covid19(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Float
     bilateral = rng.random() < 0.88
     side = int(rng.integers(2))
     weight = _peripheral_weight(lungs)
+    summed = [_summed(weight * _side(lungs, number)) for number in (0, 1)]
     rough = _noise(rng, lungs.lobe.shape, 7.0 / lungs.step_mm)
     texture = (0.95 + 0.16 * _noise(rng, lungs.lobe.shape, 4.0 / lungs.step_mm)).clip(0.4, 1)
     added = np.zeros(lungs.lobe.shape, np.float32)
     for number in range(count):
-        wanted = (side + number) % 2 if bilateral else side
-        centre = _draw_voxel(weight * _side(lungs, wanted), rng)
+        centre = _draw_voxel(summed[(side + number) % 2 if bilateral else side], lungs, rng)
         radii_mm = rng.uniform(14, 31) * (0.75 + 0.5 * severity) * rng.uniform(0.8, 1.25, 3)
         dense = rng.random() < 0.3 + 0.45 * severity
         target = rng.uniform(-220, -20) if dense else rng.uniform(-420, -250)
@@ -78,9 +79,9 @@ def viral(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Floats:
     cuffs = np.clip(lungs.vessels * 2.2, 0, 1)
     first, second = (_noise(rng, lungs.lobe.shape, 9.0 / lungs.step_mm) for _ in range(2))
     net = np.exp(-((first / 0.16) ** 2)) + 0.8 * np.exp(-((second / 0.16) ** 2))
-    nodules = np.clip((_noise(rng, lungs.lobe.shape, 5.5 / lungs.step_mm) - 1.5) * 2.0, 0, 1)
-    haze = 0.10
-    share = (0.55 * cuffs + 0.34 * net + 0.7 * nodules + haze) * around_hila * (0.45 + 0.7 * severity)
+    nodules = np.clip((_noise(rng, lungs.lobe.shape, 5.5 / lungs.step_mm) - 1.4) * 2.0, 0, 1)
+    haze = 0.06
+    share = (0.65 * cuffs + 0.40 * net + 0.8 * nodules + haze) * around_hila * (0.45 + 0.7 * severity)
     return _raise_to(lungs, -150.0, share.clip(0, 0.85).astype(np.float32))
 
 
@@ -88,7 +89,7 @@ def bacterial(lungs: LungGrid, rng: np.random.Generator, severity: float) -> Flo
     """One lobe filled from a focus outwards, stopping at its fissure, with air left in its larger airways."""
     lobe = int(rng.choice(5, p=LOBE_SHARES)) + 1
     inside = lungs.lobe == lobe
-    centre = _draw_voxel(inside * (0.3 + lungs.pleura_mm / 20).clip(0, 1), rng)
+    centre = _draw_voxel(_summed(inside * (0.3 + lungs.pleura_mm / 20).clip(0, 1)), lungs, rng)
     radii_mm = (32 + 46 * severity) * rng.uniform(0.8, 1.25, 3)
     rough = _noise(rng, lungs.lobe.shape, 11.0 / lungs.step_mm)
     share = _ellipsoid(lungs, centre, radii_mm, rough, 0.35) * inside
@@ -147,10 +148,14 @@ def _peripheral_weight(lungs: LungGrid) -> Floats:
     return np.asarray(near_pleura * (0.15 + low) * (0.25 + back) * lungs.open_air**2 * (lungs.lobe > 0), np.float32)
 
 
-def _draw_voxel(weight: NDArray[np.floating], rng: np.random.Generator) -> tuple[int, int, int]:
-    summed = np.cumsum(weight.ravel(), dtype=np.float64)
+def _summed(weight: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    return np.cumsum(weight.ravel(), dtype=np.float64)
+
+
+def _draw_voxel(summed: NDArray[np.float64], lungs: LungGrid, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A voxel (k, j, i) drawn by its weight, given the running sum of all weights."""
     index = int(np.searchsorted(summed, rng.random() * summed[-1]))
-    k, j, i = np.unravel_index(min(index, weight.size - 1), weight.shape)
+    k, j, i = np.unravel_index(min(index, summed.size - 1), lungs.lobe.shape)
     return int(k), int(j), int(i)
 
 

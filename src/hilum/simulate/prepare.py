@@ -333,7 +333,7 @@ def _lung_grid(slices: list[Slice], spacing: tuple[float, float, float]) -> dict
     vessels = np.stack([cv2.resize(_vessels(piece), size, interpolation=cv2.INTER_AREA) for piece in slices])
     abdomen = np.stack([cv2.resize(piece.abdomen, size, interpolation=cv2.INTER_AREA) for piece in slices])
     behind_mm = cv2.GaussianBlur(abdomen.sum(1) * LUNG_MM, (0, 0), 1.5)
-    open_air = np.clip(1 - (behind_mm - 2) / 8, 0, 1)
+    open_air = np.clip(1 - (behind_mm - 4) / 16, 0, 1)
     where = [np.flatnonzero(lobe.any(axis)) for axis in ((1, 2), (0, 2), (0, 1))]
     box = tuple(slice(found[0] - 2, found[-1] + 3) for found in where)
     centre = [(length - 1) / 2 for length in lobe.shape]
