@@ -62,8 +62,22 @@ def bare(kind: Any) -> Any:
     return kind
 
 
+def bounded(limits: Sequence[Any]) -> str:
+    """Bounds in brackets, or nothing."""
+    told = [
+        text.format(f"{getattr(limit, bound):g}")
+        for limit in limits
+        for bound, text in LIMITS
+        if getattr(limit, bound, None) is not None
+    ]
+    return f" ({', '.join(told)})" if told else ""
+
+
 def spelt(kind: Any) -> str:
-    """A type in words a user of TOML or of a shell knows."""
+    """A type in words a user of TOML or of a shell knows, with the bounds it carries."""
+    if typing.get_origin(kind) is typing.Annotated:
+        limits = [limit for told in kind.__metadata__ for limit in getattr(told, "metadata", ())]
+        return spelt(bare(kind)) + bounded(limits)
     kind = bare(kind)
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
@@ -101,6 +115,8 @@ def limited(told: Any, kind: Any) -> str:
     bounds = [
         text.format(f"{bound:g}") for bound, text in ((told.min, "from {}"), (told.max, "to {}")) if bound is not None
     ]
+    if typing.get_origin(bare(kind)) is tuple:
+        return ", ".join(map(spelt, typing.get_args(bare(kind))))
     several = typing.get_origin(bare(kind)) is list
     words = f"{spelt(typing.get_args(bare(kind))[0])}, repeatable" if several else spelt(kind)
     return " ".join([words, *bounds])
@@ -112,6 +128,8 @@ def preset(name: str, default: Any) -> str:
         return "required"
     if default is None or default is False:
         return ""
+    if isinstance(default, tuple):
+        return f"`{' '.join(map(str, default))}`"
     return f"`--{name.replace('_', '-')}`" if default is True else f"`{default}`"
 
 
@@ -210,13 +228,7 @@ def toml(value: Any) -> str:
 
 def key_row(name: str, field: Any, note: str) -> tuple[str, str, str, str]:
     """One key of a recipe."""
-    bounds = [
-        text.format(f"{getattr(limit, bound):g}")
-        for limit in field.metadata
-        for bound, text in LIMITS
-        if getattr(limit, bound, None) is not None
-    ]
-    kind = spelt(field.annotation) + (f" ({', '.join(bounds)})" if bounds else "")
+    kind = spelt(field.annotation) + bounded(field.metadata)
     return f"`{name}`", kind, "required" if field.default is PydanticUndefined else toml(field.default), note
 
 

@@ -10,22 +10,24 @@ from hilum.recipe import Augmentation
 
 
 def make_transform(augmentation: Augmentation) -> v2.Transform:
-    """The recipe's augmentation as a transform of (..., H, W) in any scale."""
-    grow = augmentation.zoom
-    steps: list[v2.Transform] = [
-        v2.RandomAffine(
-            degrees=augmentation.rotate_degrees,
-            translate=(augmentation.shift, augmentation.shift) if augmentation.shift else None,
-            scale=(1 - grow, 1 + grow) if grow else None,
-            interpolation=v2.InterpolationMode.BILINEAR,
-            fill=0.0,
+    """The recipe's augmentation as a transform of (..., H, W) in [0, 1]; what it does not ask for costs nothing."""
+    told = augmentation
+    steps: list[v2.Transform] = []
+    if told.rotate_degrees or told.shift or told.zoom:
+        steps.append(
+            v2.RandomAffine(
+                degrees=told.rotate_degrees,
+                translate=(told.shift, told.shift) if told.shift else None,
+                scale=(1 - told.zoom, 1 + told.zoom) if told.zoom else None,
+                interpolation=v2.InterpolationMode.BILINEAR,
+                fill=0.0,
+            )
         )
-    ]
-    if augmentation.flip:
+    if told.flip:
         steps.append(v2.RandomHorizontalFlip(0.5))
-    if augmentation.brightness or augmentation.contrast:
-        steps.append(v2.ColorJitter(brightness=augmentation.brightness, contrast=augmentation.contrast))
-    return v2.Compose(steps)
+    if told.brightness or told.contrast:
+        steps.append(v2.ColorJitter(brightness=told.brightness, contrast=told.contrast))
+    return v2.Compose(steps or [v2.Identity()])
 
 
 def seed_of(*parts: object) -> int:

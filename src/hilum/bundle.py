@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from hilum.errors import BundleError
+from hilum.errors import BundleError, UsageError
 from hilum.evaluate import OperatingPoint
 from hilum.files import digest_of, sha256_file, write_json, written_aside
 from hilum.networks import Classifier, Frames, build_classifier, logits_of
@@ -31,7 +31,8 @@ from hilum.records import DISCLAIMER
 FORMAT = 1
 MANIFEST, WEIGHTS, SELFTEST = "bundle.json", "weights.safetensors", "selftest.safetensors"
 TOLERANCE = 1e-3
-"""Largest difference in a self-test logit between the machine that saved and the one that loads."""
+"""Largest difference in a self-test logit between the machine that saved and the one that loads, in units of the
+largest of these logits (of one, where all are smaller)."""
 
 
 class Manifest(BaseModel):
@@ -44,8 +45,8 @@ class Manifest(BaseModel):
     title: str
     classes: tuple[str, ...]
     preprocess: Preprocess
-    temperature: float
-    operating_points: tuple[dict[str, Any], ...]
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    operating_points: tuple[OperatingPoint, ...]
     intended_use: str
     disclaimer: str
     recipe: dict[str, Any]
@@ -91,7 +92,7 @@ def calibrated(logits: NDArray[np.float32], temperature: float) -> NDArray[np.fl
     return shares
 
 
-def test_frames(preprocess: Preprocess) -> NDArray[Any]:
+def proof_frames(preprocess: Preprocess) -> NDArray[Any]:
     """(2, side, side) drawn frames for the self-test: a soft chest-like shape and a ramp; no film of anybody."""
     side = preprocess.size_px
     across, down = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
@@ -106,7 +107,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in bundle.network.state_dict().items()}
-    frames = test_frames(bundle.preprocess)
+    frames = proof_frames(bundle.preprocess)
     # safetensors has no unsigned 16-bit numbers in every version: the frames travel as 32-bit ones.
     proof = {"frames": torch.from_numpy(frames.astype(np.int32)), "logits": torch.from_numpy(bundle.logits(frames))}
     for name, tensors in ((WEIGHTS, state), (SELFTEST, proof)):
@@ -155,19 +156,23 @@ def read_manifest(folder: Path) -> Manifest:
     """
     folder = find_bundle(folder)
     try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"{folder / MANIFEST} is not readable JSON: the bundle is damaged") from error
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         found = told.get("format") if isinstance(told, dict) else None
         raise BundleError(f"{folder} is a bundle of format {found}, this hilum reads format {FORMAT}")
     try:
-        manifest = Manifest.model_validate(told)
+        manifest = Manifest.model_validate_json(json.dumps(told))
     except ValidationError as error:
         keys = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise BundleError(f"{folder / MANIFEST} is no hilum bundle (wrong: {keys})") from error
     _check_hashes(folder, told, manifest)
     return manifest
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _check_hashes(folder: Path, told: Mapping[str, Any], manifest: Manifest) -> None:
@@ -191,7 +196,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> Bundle:
     """
     folder = find_bundle(path)
     manifest = read_manifest(folder)
-    recipe = checked_recipe(manifest.recipe, where=f"{folder / MANIFEST} recipe")
+    recipe = _recipe(folder, manifest)
     bundle = Bundle(
         title=manifest.title,
         classes=manifest.classes,
@@ -199,7 +204,7 @@ def load_bundle(path: Path, *, device: str = "cpu") -> Bundle:
         preprocess=manifest.preprocess,
         network=_network(folder, manifest, recipe),
         temperature=manifest.temperature,
-        operating_points=tuple(OperatingPoint(**point) for point in manifest.operating_points),
+        operating_points=manifest.operating_points,
         evaluation=manifest.evaluation,
         provenance=manifest.provenance,
         intended_use=manifest.intended_use,
@@ -210,10 +215,23 @@ def load_bundle(path: Path, *, device: str = "cpu") -> Bundle:
     return bundle
 
 
+def _recipe(folder: Path, manifest: Manifest) -> Recipe:
+    try:
+        recipe = checked_recipe(manifest.recipe)
+    except UsageError as error:
+        raise BundleError(f"{folder / MANIFEST} holds a recipe this hilum cannot read: {error}") from error
+    if recipe.class_names != manifest.classes:
+        raise BundleError(f"{folder / MANIFEST} names other classes than its recipe")
+    return recipe
+
+
 def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> Classifier:
-    network, _ = build_classifier(
-        recipe.network, channels=manifest.preprocess.channels, classes=len(manifest.classes), weights="random"
-    )
+    try:
+        network, _ = build_classifier(
+            recipe.network, channels=manifest.preprocess.channels, classes=len(manifest.classes), weights="random"
+        )
+    except UsageError as error:
+        raise BundleError(f"the network of {folder} cannot be built here: {error}") from error
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
@@ -227,12 +245,19 @@ def self_test(bundle: Bundle, proof: Path) -> None:
     Raises:
         BundleError: this machine computes something else than the one that saved the bundle.
     """
-    expected = load_file(proof)
-    frames = expected["frames"].numpy().astype(bundle.preprocess.dtype)
-    shift = float(np.abs(bundle.logits(frames) - expected["logits"].numpy()).max())
-    if not shift <= TOLERANCE:
+    side = bundle.preprocess.size_px
+    try:
+        told = load_file(proof)
+        frames, expected = told["frames"].numpy().astype(bundle.preprocess.dtype), told["logits"].numpy()
+    except (SafetensorError, KeyError) as error:
+        raise BundleError(f"{proof} is no self-test of this bundle") from error
+    if frames.shape[1:] != (side, side) or expected.shape != (len(frames), len(bundle.classes)) or not len(frames):
+        raise BundleError(f"{proof} is no self-test of this bundle: its frames or logits have other shapes")
+    shift = float(np.abs(bundle.logits(frames) - expected).max())
+    limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
+    if not shift <= limit:
         raise BundleError(
-            f"the bundle's self-test gives logits {shift:.2g} away from those it was saved with (limit {TOLERANCE}): "
+            f"the bundle's self-test gives logits {shift:.2g} away from those it was saved with (limit {limit:.2g}): "
             "its weights or this machine's torch are not what they were"
         )
 

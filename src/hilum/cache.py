@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.errors import DataError, UnreadableFilm
-from hilum.files import cache_dir
+from hilum.files import cache_dir, sha256_file
 from hilum.parallel import Crashed, spread
 from hilum.pixels import read_film
 from hilum.preprocess import Frame, Preprocess
@@ -24,8 +24,8 @@ Progress = Callable[[int, int], None]
 class ArrayCache:
     """Rows of one shape in a flat file, and the keys they are known by in another.
 
-    A row is written before its key, so a kill at any moment leaves whole rows only; a row without a key is written
-    over. Writers take a lock; readers need none.
+    A row is written before its key, so a kill at any moment leaves whole rows only; a row without a key, and a key
+    without a row, are written over. One process writes at a time, the others wait; readers need no lock.
     """
 
     def __init__(self, folder: Path, *, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -44,32 +44,47 @@ class ArrayCache:
 
     def positions(self) -> dict[str, int]:
         """Key -> row, of every whole row."""
-        text = self._keys.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        return {key: row for row, key in enumerate(whole)}
+        text = self._keys.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1].decode().split("\n")[:-1]
+        there = self._rows.stat().st_size // self.row_bytes  # fewer than keys after a power cut or on a full disk
+        return {key: row for row, key in enumerate(whole[:there])}
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """The keys without a row, each once, in order."""
         known = self.positions()
         return [key for key in dict.fromkeys(keys) if key not in known]
 
+    def fill(self, keys: Iterable[str], make: Callable[[list[str]], Iterable[tuple[str, NDArray[Any]]]]) -> int:
+        """Have `make` make the rows still missing and append them as they come; returns how many were missing.
+
+        What is missing is asked after other writers are done, so that nothing is made twice.
+        """
+        keys = list(keys)
+        if not self.missing(keys):
+            return 0
+        with self._writing():
+            missing = self.missing(keys)
+            self._append(make(missing))
+            return len(missing)
+
     def add(self, rows: Iterable[tuple[str, NDArray[Any]]]) -> None:
         """Append rows as they come; keys already known are skipped."""
         with self._writing():
-            known = self.positions()
-            with self._rows.open("r+b") as data, self._keys.open("r+", encoding="utf-8") as names:
-                data.truncate(len(known) * self.row_bytes)
-                data.seek(0, 2)
-                names.truncate(sum(len(key.encode()) + 1 for key in known))
-                names.seek(0, 2)
-                for key, row in rows:
-                    if key in known:
-                        continue
-                    data.write(np.ascontiguousarray(row, self.dtype).reshape(self.shape).tobytes())
-                    data.flush()
-                    names.write(f"{key}\n")
-                    names.flush()
-                    known[key] = len(known)
+            self._append(rows)
+
+    def _append(self, rows: Iterable[tuple[str, NDArray[Any]]]) -> None:
+        known = self.positions()
+        with self._rows.open("r+b") as data, self._keys.open("r+b") as names:
+            data.seek(data.truncate(len(known) * self.row_bytes))
+            names.seek(names.truncate(sum(len(key.encode()) + 1 for key in known)))
+            for key, row in rows:
+                if key in known:
+                    continue
+                data.write(np.ascontiguousarray(row, self.dtype).reshape(self.shape).tobytes())
+                data.flush()
+                names.write(f"{key}\n".encode())
+                names.flush()
+                known[key] = len(known)
 
     def view(self, keys: Sequence[str]) -> "ArrayView":
         """The rows of `keys`, in their order, still on disk.
@@ -78,10 +93,7 @@ class ArrayCache:
             KeyError: a key has no row; `missing` tells beforehand.
         """
         known = self.positions()
-        rows = np.array([known[key] for key in keys], np.int64)
-        if not len(rows):
-            return ArrayView(np.empty((0, *self.shape), self.dtype), rows)
-        return ArrayView(np.memmap(self._rows, self.dtype, mode="r", shape=(len(known), *self.shape)), rows)
+        return ArrayView(self._rows, self.shape, self.dtype, np.array([known[key] for key in keys], np.int64))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -95,20 +107,33 @@ class ArrayCache:
 
 @dataclass(frozen=True)
 class ArrayView:
-    """Some rows of a cache, in an order of their own; indexing copies them out of the memory map."""
+    """Some rows of a cache, in an order of their own; indexing reads them from disk and keeps nothing.
 
-    mapped: NDArray[Any]
+    Plain reads rather than a memory map: a map of a file larger than memory counts towards a container's limit, and
+    takes all of the file along when it is sent to another process.
+    """
+
+    file: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     rows: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, positions: NDArray[np.int64] | slice) -> NDArray[Any]:
-        return np.asarray(self.mapped[self.rows[positions]])
+        rows = self.rows[positions]
+        read = np.empty((len(rows), *self.shape), self.dtype)
+        with self.file.open("rb", buffering=0) as stream:
+            for place, row in zip(read, rows.tolist(), strict=True):
+                stream.seek(row * place.nbytes)
+                if stream.readinto(place.data.cast("B")) != place.nbytes:
+                    raise DataError(f"{self.file} is shorter than it was; remove its folder and start again")
+        return read
 
     def only(self, positions: NDArray[np.int64]) -> "ArrayView":
         """The view of some of its rows."""
-        return ArrayView(self.mapped, self.rows[positions])
+        return replace(self, rows=self.rows[positions])
 
 
 class FrameCache:
@@ -134,11 +159,13 @@ class FrameCache:
             DataError: a film that the index says is readable is not, or no longer the same file.
         """
         paths: Mapping[str, str] = dict(zip(films["sha256"], films["path"], strict=True))
-        missing = self._cache.missing(paths)
-        work = partial(make_frame, preprocess=self.preprocess)
-        results = spread(work, ((key, root / paths[key]) for key in missing), processes=processes)
-        self._cache.add(_counted(results, len(missing), progress))
-        return len(missing)
+
+        def decoded(missing: list[str]) -> Iterator[tuple[str, Frame]]:
+            work = partial(_indexed_frame, preprocess=self.preprocess)
+            results = spread(work, ((key, root / paths[key]) for key in missing), processes=processes)
+            return _counted(results, len(missing), progress)
+
+        return self._cache.fill(paths, decoded)
 
     def view(self, films: pd.DataFrame) -> ArrayView:
         """The films' (side, side) frames, in their order."""
@@ -154,11 +181,21 @@ def make_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str
     return preprocess.frame(film.pixels)
 
 
+def _indexed_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str:
+    """The frame of the very file that was indexed, known by its SHA-256; of any other file why there is none."""
+    sha256, path = item
+    frame = make_frame(item, preprocess=preprocess)
+    try:
+        return frame if isinstance(frame, str) or sha256_file(path) == sha256 else "its content has changed"
+    except OSError as error:
+        return str(error)
+
+
 def _counted(results: Iterable[Any], total: int, progress: Progress | None) -> Iterator[tuple[str, Frame]]:
     for done, ((key, path), frame) in enumerate(results, 1):
         if isinstance(frame, Crashed | str):
             why = "its decoder crashed" if isinstance(frame, Crashed) else frame
-            raise DataError(f"film {path.name} was readable when indexed and is not now ({why}); run hilum index again")
+            raise DataError(f"film {path.name} is not the file that was indexed ({why}); run hilum index again")
         if progress:
             progress(done, total)
         yield key, frame

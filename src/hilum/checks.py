@@ -2,20 +2,28 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from hilum import duplicates
-from hilum.errors import UnreadableFilm
+from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
 from hilum.parallel import Crashed, spread
 from hilum.pixels import FilmFacts, read_film
 
-VERSION = 1
+VERSION = 2
 """Part of the memory's key: raise it when a check changes what it says."""
+
+PASSING = ("not found", "cannot be opened", "out of memory", "decoder crashed")
+"""Reasons that may be gone at the next run without the file having changed."""
+
+UNSAVED = 64
+"""Films whose facts a kill may cost at most."""
+AT_ONCE = 500
+"""Keys asked for in one query; SQLite allows 999 and more."""
 
 CHECKED = {
     "sha256": "string",
@@ -65,25 +73,34 @@ class Facts:
 def check_films(
     paths: Sequence[Path], *, processes: int | None = None, progress: Progress | None = None
 ) -> list[Facts]:
-    """The facts of every film, in order; never raises for a film, whatever is wrong with it."""
-    memory = _Memory(cache_dir() / "facts.sqlite")
+    """The facts of every film, in order; never raises for a film, whatever is wrong with it.
+
+    Raises:
+        DataError: the memory of checked films cannot be used.
+    """
     keys = [_key(path) for path in paths]
-    facts = memory.recall(keys)
-    missing = [number for number, key in enumerate(keys) if key not in facts]
-    done = len(paths) - len(missing)
-    found: dict[int, Facts] = {}
-    for item, result in spread(_check, ((number, paths[number]) for number in missing), processes=processes):
-        number = item[0]
-        found[number] = (
-            Facts(left_out="decoder crashed: the file is damaged") if isinstance(result, Crashed) else result
-        )
-        if keys[number] is not None:
-            memory.remember(keys[number], found[number])
-        done += 1
-        if progress:
-            progress(done, len(paths))
-    memory.close()
-    return [found[number] if number in found else facts[key] for number, key in enumerate(keys)]
+    with _Memory.opened(cache_dir() / "facts.sqlite") as memory:
+        known = memory.recall(keys)
+        facts = [known.get(key) for key in keys]
+        missing = [number for number, fact in enumerate(facts) if fact is None]
+        work = ((number, paths[number]) for number in missing)
+        for done, (item, result) in enumerate(spread(_check, work, processes=processes), 1):
+            number = item[0]
+            fact = facts[number] = _crashed(item[1]) if isinstance(result, Crashed) else result
+            if not _may_pass(fact):
+                memory.remember(keys[number], fact)
+            if progress:
+                progress(len(paths) - len(missing) + done, len(paths))
+    return [fact for fact in facts if fact is not None]
+
+
+def _crashed(path: Path) -> Facts:
+    return Facts(left_out=f"decoder crashed: {path.name} ended the process that read it")
+
+
+def _may_pass(facts: Facts) -> bool:
+    """Whether a film was left out for what may be the machine's fault, not the film's: such reasons are not kept."""
+    return facts.left_out is not None and facts.left_out.partition(":")[0] in PASSING
 
 
 def _key(path: Path) -> str | None:
@@ -101,6 +118,10 @@ def _check(item: tuple[int, Path]) -> Facts:
         return check_film(path)
     except UnreadableFilm as error:
         return Facts(left_out=str(error))
+    except OSError as error:
+        return Facts(left_out=f"cannot be opened: {path.name} cannot be opened ({error.strerror})")
+    except MemoryError:
+        return Facts(left_out=f"out of memory: {path.name} needs more memory than there is")
 
 
 def check_film(path: Path) -> Facts:
@@ -138,35 +159,57 @@ def _told(facts: FilmFacts) -> dict[str, Any]:
 
 
 class _Memory:
-    """Facts by file state, in SQLite: survives a kill at any moment, shared by runs."""
+    """Facts by file state, in SQLite: survives a kill at any moment, shared by runs.
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=60)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, told TEXT NOT NULL)")
-        self._unsaved = 0
+    Written in short transactions, so that runs side by side hardly wait for one another.
+    """
 
-    def recall(self, keys: Sequence[str | None]) -> dict[str | None, Facts]:
-        wanted = [key for key in keys if key is not None]
-        return dict(self._recalled(wanted))
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._unsaved: list[tuple[str, str]] = []
 
-    def _recalled(self, wanted: Sequence[str]) -> Iterator[tuple[str, Facts]]:
-        for start in range(0, len(wanted), 500):
-            part = wanted[start : start + 500]
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path) -> Iterator["_Memory"]:
+        """The memory kept in `path`; what is unsaved is saved when the block ends, however it ends."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=60)) as connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, told TEXT NOT NULL)")
+                memory = cls(connection)
+                try:
+                    yield memory
+                finally:
+                    memory.save()
+        except sqlite3.Error as error:
+            raise DataError(
+                f"the memory of checked films, {path}, cannot be used ({error}); remove that file, or set HILUM_CACHE "
+                "to a folder you may write to"
+            ) from error
+
+    def recall(self, keys: Iterable[str | None]) -> dict[str | None, Facts]:
+        """What is known, by key; a film without a key is never known."""
+        return dict(self._recalled([key for key in keys if key is not None]))
+
+    def _recalled(self, wanted: Sequence[str]) -> Iterator[tuple[str | None, Facts]]:
+        for start in range(0, len(wanted), AT_ONCE):
+            part = wanted[start : start + AT_ONCE]
             marks = ",".join("?" * len(part))
-            with closing(self._connection.execute(f"SELECT key, told FROM facts WHERE key IN ({marks})", part)) as rows:  # noqa: S608 - only question marks are inserted
-                for key, told in rows:
-                    yield key, Facts(**json.loads(told))
+            asked = f"SELECT key, told FROM facts WHERE key IN ({marks})"  # noqa: S608 - only question marks are inserted
+            for key, told in self._connection.execute(asked, part):
+                yield key, Facts(**json.loads(told))
 
     def remember(self, key: str | None, facts: Facts) -> None:
-        told = json.dumps({name: value for name, value in asdict(facts).items() if value is not None})
-        self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, told))
-        self._unsaved += 1
-        if self._unsaved >= 64:
-            self._connection.commit()
-            self._unsaved = 0
+        """Keep a film's facts; saved a few at a time."""
+        if key is None:
+            return
+        told = {name: value for name, value in asdict(facts).items() if value is not None}
+        self._unsaved.append((key, json.dumps(told)))
+        if len(self._unsaved) >= UNSAVED:
+            self.save()
 
-    def close(self) -> None:
-        self._connection.commit()
-        self._connection.close()
+    def save(self) -> None:
+        """Write what is not yet on disk."""
+        with self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", self._unsaved)
+        self._unsaved.clear()

@@ -6,6 +6,8 @@ frequencies are kept. It sees re-exports, rescaling, mild contrast changes and c
 keypoints, which the audit uses.
 """
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -54,40 +56,44 @@ def distance(first: Hash, second: Hash) -> NDArray[np.int64]:
 
 
 def near_pairs(hashes: Hash, *, bits: int = NEAR_BITS) -> NDArray[np.int64]:
-    """(P, 2) row pairs, first < second, at most `bits` apart.
+    """(P, 2) row pairs, first < second, at most `bits` apart; `bits` up to 15.
 
     By the pigeonhole principle a pair within 15 bits agrees in one of its 16 words at least, so only films sharing a
-    word are compared: time grows with the films that look alike, not with all pairs.
+    word are compared: the work grows with the films that look alike, not with all pairs. Of equal hashes every pair is
+    listed, a quadratic number: callers that expect many copies of one picture pass distinct hashes.
     """
-    found = [_pairs_sharing(hashes, word, bits) for word in range(WORDS)]
-    pairs = np.concatenate(found) if found else np.empty((0, 2), np.int64)
-    return np.unique(pairs, axis=0) if len(pairs) else pairs.reshape(0, 2)
+    if bits > NEAR_BITS:
+        raise ValueError(f"pairs {bits} bits apart need not share a word; at most {NEAR_BITS} can be found")
+    count = len(hashes)
+    codes = [first * count + second for word in range(WORDS) for first, second in _sharing(hashes, word, bits)]
+    found = np.unique(np.concatenate(codes)) if codes else np.empty(0, np.int64)
+    return np.stack(np.divmod(found, max(count, 1)), axis=1)
 
 
-def _pairs_sharing(hashes: Hash, word: int, bits: int) -> NDArray[np.int64]:
+def _sharing(hashes: Hash, word: int, bits: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows at most `bits` apart (first < second) among those that share one word, some at a time."""
     order = np.argsort(hashes[:, word], kind="stable")
-    values = hashes[order, word]
-    kept = []
-    step = 1
-    # Compare each film with its 1st, 2nd, 3rd ... follower in sorted order while any still shares the word.
-    while step < len(order):
-        same = np.flatnonzero(values[:-step] == values[step:])
-        if not len(same):
-            break
-        first, second = order[same], order[same + step]
-        close = distance(hashes[first], hashes[second]) <= bits
-        kept.append(np.stack([first[close], second[close]], axis=1))
-        step += 1
-    pairs = np.concatenate(kept) if kept else np.empty((0, 2), np.int64)
-    return np.sort(pairs, axis=1)
+    laid = hashes[order]  # side by side in memory, as they are compared
+    values = laid[:, word]
+    place = np.arange(len(order))
+    # Compare each film with its 1st, 2nd, 3rd ... follower in sorted order for as long as that shares the word. The
+    # order is stable, so a follower's row number is always the higher one.
+    for step in range(1, len(order)):
+        place = place[place + step < len(order)]
+        place = place[values[place] == values[place + step]]
+        if not len(place):
+            return
+        close = place[distance(laid[place], laid[place + step]) <= bits]
+        yield order[close], order[close + step]
 
 
 def looks_like(texts: pd.Series, known: pd.Series) -> pd.Series:
     """Which hashes (texts, missing allowed) are near any of the `known` ones; aligned to `texts`."""
-    ours, theirs = texts.dropna(), known.dropna()
-    found = pd.Series(data=False, index=texts.index)
-    if len(ours) and len(theirs):
-        pairs = near_pairs(from_text([*ours.tolist(), *theirs.tolist()]))
-        across = pairs[(pairs[:, 0] < len(ours)) & (pairs[:, 1] >= len(ours)), 0]
-        found.loc[ours.index[np.unique(across)]] = True
-    return found
+    ours, theirs = set(texts.dropna()), set(known.dropna())
+    every = sorted(ours | theirs)
+    is_theirs = np.array([text in theirs for text in every], bool)
+    like = is_theirs.copy()
+    first, second = near_pairs(from_text(every)).T
+    like[first] |= is_theirs[second]
+    like[second] |= is_theirs[first]
+    return texts.isin([text for text, found in zip(every, like, strict=True) if found])

@@ -45,9 +45,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     "unknown source 'sandrofap'; did you mean 'sandrofab'? Known: kermany, sandrofab."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"; did you mean '{near[0]}'?" if near else "."
+    near = nearest(name, names)
+    hint = f"; did you mean '{near}'?" if near else "."
     return UsageError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like `name`, upper and lower case alike; None where none is.
+
+    >>> nearest("COVID-19", ["covid19", "normal"])
+    'covid19'
+    """
+    folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -12,12 +12,11 @@ from hilum.augment import augment, seed_of
 from hilum.cache import ArrayCache, ArrayView
 from hilum.files import cache_dir, digest_of
 from hilum.networks import Classifier, Origin
-from hilum.preprocess import Preprocess
+from hilum.networks.classifier import films_a_pass
+from hilum.preprocess import Frame, Preprocess
 from hilum.recipe import Recipe
 
 Progress = Callable[[int, int], None]
-
-BATCH_FILMS = 32
 
 
 class FeatureCache:
@@ -26,7 +25,6 @@ class FeatureCache:
     def __init__(self, classifier: Classifier, origin: Origin, recipe: Recipe, folder: Path | None = None) -> None:
         self.classifier = classifier.eval().to(memory_format=torch.channels_last)
         self.recipe = recipe
-        self._device = next(classifier.parameters()).device
         made_by = {
             "weights": origin.digest,
             "backbone": recipe.network.backbone,
@@ -34,20 +32,26 @@ class FeatureCache:
             "pooling": recipe.network.pooling,
             "preprocess": recipe.preprocess.model_dump(mode="json") | {"frames": recipe.preprocess.geometry_digest},
             "torch": torch.__version__,
+            "device": self._device.type,
         }
-        self._size = self._vectors(np.zeros((1, recipe.preprocess.size_px, recipe.preprocess.size_px), np.uint8)).shape[
-            1
-        ]
-        self._cache = ArrayCache(
-            (folder or cache_dir()) / "features" / digest_of(made_by)[:16], shape=(self._size,), dtype=np.float32
-        )
+        side = recipe.preprocess.size_px
+        shape = self._vectors(np.zeros((1, side, side), np.uint8)).shape[1:]
+        place = (folder or cache_dir()) / "features" / digest_of(made_by)[:16]
+        self._cache = ArrayCache(place, shape=shape, dtype=np.float32)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.classifier.parameters()).device
 
     def fill(self, films: pd.DataFrame, frames: ArrayView, *, progress: Progress | None = None) -> int:
         """Compute what is not yet known of every film and view; returns how many vectors that were."""
-        wanted = [(view, row) for view in range(self.recipe.schedule.views) for row in range(len(films))]
-        keys = [self._key(films["sha256"].iloc[row], view) for view, row in wanted]
-        unknown = set(self._cache.missing(keys))
-        todo = [(key, view, row) for key, (view, row) in zip(keys, wanted, strict=True) if key in unknown]
+        hashes = films["sha256"].tolist()
+        wanted = {  # one key for films of the same bytes
+            self._key(sha, view): (view, row)
+            for view in range(self.recipe.schedule.views)
+            for row, sha in enumerate(hashes)
+        }
+        todo = [(key, *wanted[key]) for key in self._cache.missing(wanted)]
         self._cache.add(self._computed(todo, frames, progress))
         return len(todo)
 
@@ -65,15 +69,16 @@ class FeatureCache:
     def _computed(
         self, todo: list[tuple[str, int, int]], frames: ArrayView, progress: Progress | None
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        for start in range(0, len(todo), BATCH_FILMS):
-            part = todo[start : start + BATCH_FILMS]
+        at_once = films_a_pass(self._device)
+        for start in range(0, len(todo), at_once):
+            part = todo[start : start + at_once]
             films = self._changed(frames[np.array([row for _, _, row in part])], part)
             for (key, _, _), vector in zip(part, self._vectors(films), strict=True):
                 yield key, vector
             if progress:
                 progress(start + len(part), len(todo))
 
-    def _changed(self, frames: NDArray[np.uint8], part: list[tuple[str, int, int]]) -> NDArray[np.uint8]:
+    def _changed(self, frames: Frame, part: list[tuple[str, int, int]]) -> Frame:
         turned = [number for number, (_, view, _) in enumerate(part) if view]
         if turned:
             grey = torch.from_numpy(frames[turned].astype(np.float32))[:, None]
@@ -83,7 +88,7 @@ class FeatureCache:
             frames[turned] = changed.round().numpy().astype(frames.dtype)
         return frames
 
-    def _vectors(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _vectors(self, frames: Frame) -> NDArray[np.float32]:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames)).to(self._device)
         with torch.inference_mode():
             vectors = self.classifier.vectors(films.contiguous(memory_format=torch.channels_last))

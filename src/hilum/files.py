@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, for writers that choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{os.getpid()}-{threading.get_ident()}.part{path.suffix}")
     try:
         yield aside
         aside.replace(path)
@@ -60,4 +61,4 @@ def cache_dir() -> Path:
     named = os.environ.get("HILUM_CACHE")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hilum"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilum"

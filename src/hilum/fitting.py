@@ -20,7 +20,7 @@ from hilum.networks import Classifier, Origin, build_classifier, logits_of
 from hilum.recipe import Recipe
 from hilum.selection import TARGET
 from hilum.split import Split
-from hilum.train import Fitted, Folds, fit_head, fit_network
+from hilum.train import Fitted, Folds, fit_head, fit_network, processor
 
 Progress = Callable[[int, int], None]
 
@@ -85,8 +85,10 @@ class Fitter:
         if not self.frozen:
             return 0
         told = self.recipe.model_copy(update={"preprocess": self.preprocess})
-        self._features = FeatureCache(self.classifier, self.origin, told)
-        return self._features.fill(self.films, self.frames, progress=progress)
+        self._features = FeatureCache(self.classifier.to(processor()), self.origin, told)
+        new = self._features.fill(self.films, self.frames, progress=progress)
+        self.classifier.cpu()  # heads are fitted there
+        return new
 
     def fit(self, split: Split, *, checkpoint: Path, progress: Progress | None = None) -> Division:
         """Fit, calibrate, choose thresholds and score one division; the classifier holds its weights afterwards."""

@@ -7,8 +7,9 @@ size and time of change, so a second run, or one that was interrupted, opens onl
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from hilum import duplicates
 from hilum.checks import CHECKED, Facts, check_films
 from hilum.errors import DataError
 from hilum.files import written_aside
-from hilum.records import Radiograph
+from hilum.records import Radiograph, View
 
 FORMAT = 1
 LABEL = "label."
@@ -50,6 +51,10 @@ DESCRIBED = {
     "notes": "string",
 }
 """Columns a source fills, with their pandas types; labels and attributes follow, then the checked facts."""
+
+HEADER = "header_"
+SAID = tuple(one.name.removeprefix(HEADER) for one in fields(Facts) if one.name.startswith(HEADER))
+"""Columns a DICOM header may fill."""
 
 COMPARED = {"duplicate_of": "string", "near_duplicate_of": "string"}
 
@@ -87,8 +92,12 @@ class Index:
     def digest(self) -> str:
         """SHA-256 (hex) of what the table says, whatever its row order and wherever the films lie."""
         told = self.table.drop(columns=["path", "lung_mask"]).sort_values("image_id")
-        text = told.reindex(columns=sorted(told.columns)).to_csv(index=False, na_rep="")
-        return hashlib.sha256(text.encode()).hexdigest()
+        told = told.reindex(columns=sorted(told.columns))
+        digest = hashlib.sha256()
+        for start in range(0, max(len(told), 1), 10_000):  # a part at a time: the text of all is larger than the table
+            part = told.iloc[start : start + 10_000]
+            digest.update(part.to_csv(index=False, header=start == 0, na_rep="", lineterminator="\n").encode())
+        return digest.hexdigest()
 
     def path(self, relative: str) -> Path:
         """Where a film lies."""
@@ -96,9 +105,8 @@ class Index:
 
     def leave_out(self, rows: pd.Series, reason: str) -> "Index":
         """The same index with the marked rows (boolean, aligned to the table) left out for `reason`."""
-        table = self.table.copy()
-        table.loc[rows & table["left_out"].isna(), "left_out"] = reason
-        return replace(self, table=table)
+        kept = self.table["left_out"]
+        return replace(self, table=self.table.assign(left_out=kept.mask(rows & kept.isna(), reason)))
 
     def save(self, path: Path) -> None:
         """Write Parquet; the root and the digest travel in its metadata."""
@@ -121,7 +129,7 @@ class Index:
             arrow = pq.read_table(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{path.name} is not a readable Parquet file") from error
-        told = json.loads((arrow.schema.metadata or {}).get(b"hilum", b"{}"))
+        told = json.loads((arrow.schema.metadata or {}).get(b"hilum", b"{}"))  # any other Parquet file has no such key
         if told.get("format") != FORMAT:
             raise DataError(f"{path.name} is not an index of format {FORMAT}; make it anew with: hilum index")
         table = typed(arrow.to_pandas())
@@ -182,20 +190,25 @@ def _row(record: Radiograph, root: Path) -> dict[str, Any]:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path.resolve())
+    return (path.relative_to(root) if path.is_relative_to(root) else path.resolve()).as_posix()
 
 
 def complete(table: pd.DataFrame, facts: Iterable[Facts]) -> pd.DataFrame:
-    """Add the checked facts, what DICOM headers say where the source is silent, duplicates and groups."""
-    checked = pd.DataFrame.from_records([asdict(fact) for fact in facts], columns=[f.name for f in fields(Facts)])
-    checked = checked.astype(CHECKED)
-    said = checked[[name for name in checked.columns if name.startswith("header_")]]
-    table = pd.concat([table, checked.drop(columns=said.columns)], axis=1)
-    table = _fill_from_headers(table, said)
+    """Add the checked facts, what DICOM headers say where the source is silent, duplicates and groups.
+
+    Args:
+        table: what `describe_records` made.
+        facts: of its rows, in their order.
+    """
+    names = [one.name for one in fields(Facts)]
+    told = pd.DataFrame.from_records([attrgetter(*names)(fact) for fact in facts], columns=names, index=table.index)
+    said = told[[name for name in names if name.startswith(HEADER)]]
+    said = said.rename(columns=lambda name: name.removeprefix(HEADER)).astype({name: DESCRIBED[name] for name in SAID})
+    table = pd.concat([table, told[list(CHECKED)].astype(CHECKED)], axis=1)
     pairs = alike(table)
-    table = mark_duplicates(table, pairs)
-    table["group_id"] = groups(table, pairs)
-    return table
+    group = groups(table, pairs, said["patient_id"])
+    table = mark_duplicates(_fill_from_headers(table, said), pairs)
+    return table.assign(group_id=group)
 
 
 def _fill_from_headers(table: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
@@ -203,26 +216,41 @@ def _fill_from_headers(table: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:
 
     Where both state something and disagree, the source's word stays and `notes` say so.
     """
-    for column in said.columns:
-        name = column.removeprefix("header_")
-        theirs, ours = said[column], table[name]
-        differ = ours.notna() & theirs.notna() & (ours != theirs).fillna(False)
+    for name in SAID:
+        ours, theirs = table[name], said[name]
+        if name == "view":  # a source that says no more than "frontal" leaves open what PA and AP answer
+            ours = ours.mask((ours == View.FRONTAL) & theirs.isin([View.PA, View.AP]))
         table[name] = ours.fillna(theirs)
-        if name == "patient_id" or not differ.any():  # headers are hashed: they always differ from the source's ids
-            continue
-        note = f"DICOM header disagrees about {name}"
-        table.loc[differ, "notes"] = table.loc[differ, "notes"].map(
-            lambda old, n=note: n if pd.isna(old) else f"{old}; {n}"
-        )
+        differ = _differ(name, ours, theirs)
+        if differ.any():
+            note = f"DICOM header disagrees about {name}"
+            table["notes"] = table["notes"].mask(differ, (table["notes"] + "; ").fillna("") + note)
     return table
 
 
+def _differ(name: str, ours: pd.Series, theirs: pd.Series) -> pd.Series:
+    """Where source and header contradict each other; headers' patient ids are hashed and prove nothing."""
+    if name == "patient_id":
+        return pd.Series(data=False, index=ours.index)
+    if name == "age_years":
+        return ((ours - theirs).abs() >= 1).fillna(value=False)
+    return (ours.str.casefold() != theirs.str.casefold()).fillna(value=False)
+
+
 def alike(table: pd.DataFrame) -> RowPairs:
-    """(P, 2) rows that show the same picture, first < second."""
-    hashed = table["phash"].notna().to_numpy().nonzero()[0]
-    if not len(hashed):
-        return np.empty((0, 2), np.int64)
-    return hashed[duplicates.near_pairs(duplicates.from_text(table["phash"].iloc[hashed].tolist()))]
+    """(P, 2) rows that show the same picture, first < second.
+
+    Of films with equal hashes each later one is paired with the first only, which stands for all of them: a picture
+    that occurs a thousand times gives a thousand pairs, not half a million.
+    """
+    codes, texts = pd.factorize(table["phash"])
+    first_row = np.full(len(texts), len(table), np.int64)
+    hashed = np.flatnonzero(codes >= 0)
+    np.minimum.at(first_row, codes[hashed], hashed)
+    later = hashed[first_row[codes[hashed]] != hashed]
+    copies = np.stack([first_row[codes[later]], later], axis=1)
+    near = first_row[duplicates.near_pairs(duplicates.from_text(list(texts)))]
+    return np.concatenate([copies, np.sort(near, axis=1)])
 
 
 def mark_duplicates(table: pd.DataFrame, pairs: RowPairs) -> pd.DataFrame:
@@ -237,13 +265,16 @@ def mark_duplicates(table: pd.DataFrame, pairs: RowPairs) -> pd.DataFrame:
     return table
 
 
-def groups(table: pd.DataFrame, pairs: RowPairs) -> pd.Series:
+def groups(table: pd.DataFrame, pairs: RowPairs, header_patient: pd.Series) -> pd.Series:
     """A name for each set of films that share a patient, a source's own group, their bytes or their picture.
 
-    Patients are compared within their source only. A film with no patient id and no twin is a group of its own.
+    Patients are compared within their source only, by the source's id and by the header's: some films of a patient may
+    state the one and some the other. A header's id that the source gives to several patients is a placeholder and
+    joins nobody. A film with no patient id and no twin is a group of its own.
     """
-    patient = (table["source"] + "\x00" + table["patient_id"]).astype("string")
-    names = _components(len(table), [patient, table["group_id"], table["sha256"]], pairs)
+    patient, header = (table["source"] + "\x00" + one for one in (table["patient_id"], header_patient))
+    header = header.mask(patient.groupby(header).transform("nunique") > 1)
+    names = _components(len(table), [patient, header, table["group_id"], table["sha256"]], pairs)
     first = table["image_id"].groupby(names).transform("min")
     return ("g-" + first.map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:12])).astype("string")
 

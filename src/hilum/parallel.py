@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -9,8 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
+from hilum.errors import UsageError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+IN_FLIGHT = 4
+"""Items a process that are handed out and not yet answered: enough to keep it busy, few enough to stay small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +36,31 @@ def spread(
 ) -> Iterator[tuple[Item, Result | Crashed[Item]]]:
     """Yield `(item, function(item))` as results finish, or `(item, Crashed(item))` where the process died.
 
-    At most four items a process are in flight, so memory does not grow with the number of items. `function` must be
-    importable (a module's function or a `functools.partial` of one). What `function` raises ends the run: return
-    expected failures as values.
+    At most `IN_FLIGHT` items a process are handed out, so memory does not grow with the number of items. What
+    `function` raises ends the run: return expected failures as values.
+
+    Args:
+        function: importable: a module's function, or a `functools.partial` of one.
+        items: picklable.
+        processes: how many; default one a core. 1 works in this process, in order, where a crash is the run's.
+
+    Raises:
+        UsageError: no process can be started.
     """
-    count = processes or default_processes()
-    waiting = iter(items)
-    if count == 1:
-        for item in waiting:
+    if processes == 1:
+        for item in items:
             yield item, function(item)
         return
+    waiting, count = iter(items), processes or default_processes()
     while True:
         suspects = yield from _until_crash(function, waiting, count)
         if not suspects:
             return
+        if isinstance(_alone(_answers, None), Crashed):
+            raise UsageError(
+                "no further process can be started; a script must call hilum under `if __name__ == '__main__':`, "
+                "or work in one process (processes = 1)"
+            )
         for item in suspects:
             yield item, _alone(function, item)
 
@@ -51,13 +68,17 @@ def spread(
 def _until_crash(
     function: Callable[[Item], Result], waiting: Iterator[Item], count: int
 ) -> Generator[tuple[Item, Result], None, list[Item]]:
-    """Yield results until all are done or a process dies; returns the items in flight then."""
+    """Yield results until all are done or a process dies; returns the items taken up and not answered then."""
+    taken: deque[Item] = deque()
     running: dict[Future[Result], Item] = {}
     with _pool(count) as pool:
         try:
             while True:
-                for item in islice(waiting, 4 * count - len(running)):
-                    running[pool.submit(function, item)] = item
+                taken.extend(islice(waiting, IN_FLIGHT * count - len(running)))
+                while taken:
+                    # A pool that broke while the caller was at work refuses here: only then is the item off the list.
+                    running[pool.submit(function, taken[0])] = taken[0]
+                    taken.popleft()
                 if not running:
                     return []
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -65,7 +86,7 @@ def _until_crash(
                     result = future.result()
                     yield running.pop(future), result
         except BrokenProcessPool:
-            return list(running.values())
+            return [*running.values(), *taken]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -79,6 +100,11 @@ def _alone(function: Callable[[Item], Result], item: Item) -> Result | Crashed[I
             return Crashed(item)
 
 
+def _answers(_: None) -> bool:
+    """What any process that starts at all can do."""
+    return True
+
+
 def _pool(count: int) -> ProcessPoolExecutor:
     # Forking a process that holds OpenCV's or torch's threads can deadlock; a fork server holds none.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -86,7 +112,10 @@ def _pool(count: int) -> ProcessPoolExecutor:
 
 
 def _single_threaded() -> None:
-    """One thread a process: processes already fill the cores."""
+    """One thread a process: processes already fill the cores, and BLAS threads that wait by spinning steal from them."""
     import cv2
+    import numpy  # noqa: F401 - its BLAS must be loaded to be limited
+    from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(1)
+    threadpool_limits(1)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hilum.files import digest_of
 from hilum.pixels import RESAMPLING_CONTRACT, fit
@@ -19,7 +19,7 @@ Frame = NDArray[np.uint8] | NDArray[np.uint16]
 class Preprocess(BaseModel):
     """Size, geometry and scaling; part of a recipe and of every bundle."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size_px: int = Field(default=224, ge=32, le=2048)
     """Side of the square the network sees."""
@@ -33,6 +33,15 @@ class Preprocess(BaseModel):
     """Subtracted from [0, 1] grey, a value a channel; what the network's weights were trained with where not given."""
     std: tuple[float, ...] | None = None
     """Divides after the mean is subtracted; like `mean`."""
+
+    @model_validator(mode="after")
+    def _a_value_a_channel(self) -> "Preprocess":
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, self.channels):
+                raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
+        if any(value <= 0 for value in self.std or ()):
+            raise ValueError("std must be above 0")
+        return self
 
     @property
     def geometry_digest(self) -> str:
@@ -53,7 +62,7 @@ class Preprocess(BaseModel):
     def frame(self, pixels: NDArray[np.float32]) -> Frame:
         """(H, W) in [0, 1] -> (size_px, size_px) whole numbers from 0 to 2**depth_bits - 1."""
         fitted = fit(pixels, self.size_px, aspect=self.aspect)
-        scaled: Frame = np.rint(np.clip(fitted, 0, 1) * float(2**self.depth_bits - 1)).astype(self.dtype)
+        scaled: Frame = np.rint(fitted * np.float32(2**self.depth_bits - 1)).astype(self.dtype)
         return scaled
 
     def normalise(self, frames: Frame) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import os
 import platform
 from importlib import metadata
+from pathlib import Path
 
 PACKAGES = (
     "hilum",
@@ -37,7 +38,7 @@ def describe_machine() -> dict[str, str]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123 - a kernel file, not a path of ours
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as stream:
             for line in stream:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

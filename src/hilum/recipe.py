@@ -1,7 +1,7 @@
 """Recipe: a whole run as data. Strict TOML in, the same recipe out of every run and bundle made from it."""
 
-import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -9,17 +9,21 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
-from hilum.errors import UsageError, unknown_name
+from hilum.errors import UsageError, nearest, unknown_name
 from hilum.files import digest_of
 from hilum.preprocess import Preprocess
 from hilum.records import View
 from hilum.split import SplitPlan
 
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+"""What TOML takes as a key without quotes."""
+
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Films(_Part):
@@ -32,8 +36,7 @@ class Films(_Part):
     """Views to keep; empty keeps all. A film whose view is not stated is kept only with `unstated_view`."""
     unstated_view: bool = True
     duplicates: Literal["first", "all"] = "first"
-    """`first` keeps one of several films with the same bytes or the same picture within a source; `all` keeps them
-    in one group."""
+    """`first` keeps one of several films with the same bytes or the same picture; `all` keeps them, in one group."""
 
 
 class Network(_Part):
@@ -91,12 +94,22 @@ class Schedule(_Part):
     """Learning rate over the epochs; `inverse` divides by 1 + step * learning_rate / epochs, as Keras's decay did."""
     class_weights: Literal["none", "balanced"] = "balanced"
     """`balanced` weighs a class n / (k * n_class)."""
-    patience: int | None = Field(default=10, ge=1)
-    """Epochs without a lower tune loss before stopping; null never stops early. The best epoch is kept either way."""
+    patience: int | None = Field(default=10, ge=0)
+    """Epochs without a lower tune loss before stopping; 0 never stops early. The best epoch is kept either way."""
     views: int = Field(default=1, ge=1)
     """With a frozen backbone: views of each film whose features are computed once; the first is the film itself."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of training steps. `auto` uses bfloat16 where the processor computes in it. Scoring is float32 always."""
+
+    # TOML has no null: 0 stands for None in files, so that a recipe written out and read again is the same.
+    @field_validator("patience")
+    @classmethod
+    def _zero_is_none(cls, patience: int | None) -> int | None:
+        return patience or None
+
+    @field_serializer("patience")
+    def _none_is_zero(self, patience: int | None) -> int:
+        return patience or 0
 
 
 class Judgement(_Part):
@@ -129,7 +142,7 @@ class Recipe(_Part):
         labels = [label for members in self.classes.values() for label in members]
         for label in labels:
             if labels.count(label) > 1:
-                raise ValueError(f"label '{label}' makes up two classes")
+                raise ValueError(f"label '{label}' is named twice in [classes]")
         if not all(self.classes.values()):
             raise ValueError("every class needs a label")
         if self.schedule.views > 1 and self.augmentation.changes_nothing:
@@ -163,7 +176,10 @@ def recipe_text(name: str) -> str:
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise UsageError(f"recipe file {name} does not exist")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"recipe file {name} is not UTF-8 text") from error
     known = shipped()
     if name not in known:
         raise unknown_name("recipe", name, known)
@@ -191,47 +207,52 @@ def parse_recipe(text: str, *, where: str = "recipe") -> Recipe:
 
 def toml_of(told: Mapping[str, Any]) -> str:
     """TOML of a recipe's values, keys without a value left out, tables last."""
-    lines = [f"{key} = {_toml(value)}" for key, value in told.items() if not isinstance(value, Mapping)]
+    lines = _lines({key: value for key, value in told.items() if not isinstance(value, Mapping)})
     for key, part in told.items():
         if isinstance(part, Mapping):
-            lines += [
-                "",
-                f"[{key}]",
-                *(f"{name} = {_toml(value)}" for name, value in part.items() if value is not None),
-            ]
+            lines += ["", f"[{_key(key)}]", *_lines(part)]
     return "\n".join(lines) + "\n"
 
 
+def _lines(part: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {_toml(value)}" for name, value in part.items() if value is not None]
+
+
+def _key(name: str) -> str:
+    return name if BARE_KEY.fullmatch(name) else _toml(name)
+
+
 def _toml(value: Any) -> str:
-    # JSON's strings, numbers, booleans and arrays are TOML's too.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's strings, numbers, booleans and arrays are TOML's too, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def checked_recipe(told: Mapping[str, Any], *, where: str = "recipe") -> Recipe:
-    """A recipe from its values, as read from TOML or JSON.
+    """A recipe from its values, as read from TOML or JSON; a text is no number and a number no text.
 
     Raises:
         UsageError: like `parse_recipe`.
     """
     try:
-        return Recipe.model_validate(told)
+        return Recipe.model_validate_json(json.dumps(told, default=str), strict=True)  # dates become text
     except ValidationError as error:
-        lines = [_explain(problem["type"], problem["loc"], problem["msg"]) for problem in error.errors()]
-        raise UsageError(f"{where}: " + "; ".join(lines)) from error
+        raise UsageError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
 
 
-def _explain(kind: str, place: tuple[int | str, ...], message: str) -> str:
+def _explain(problem: ErrorDetails) -> str:
+    place, value = problem["loc"], problem["input"]
     key = ".".join(str(part) for part in place)
-    if kind == "extra_forbidden":
+    if problem["type"] == "extra_forbidden":
         known = _keys_beside(place)
-        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-        return f"unknown key '{key}'" + (
-            f"; did you mean '{near[0]}'?" if near else f"; known here: {', '.join(known)}"
-        )
-    if kind == "missing":
+        near = nearest(str(place[-1]), known)
+        return f"unknown key '{key}'" + (f"; did you mean '{near}'?" if near else f"; known here: {', '.join(known)}")
+    if problem["type"] == "missing":
         return f"key '{key}' is missing"
-    text = message.removeprefix("Value error, ")
-    return f"'{key}': {text}" if key else text
+    text = problem["msg"].removeprefix("Value error, ")
+    for theirs, ours in (("Input should be", "must be"), ("an object", "a table"), ("a valid array", "a list")):
+        text = text.replace(theirs, ours)
+    told = f", not {json.dumps(value)}" if isinstance(value, str | int | float) else ""
+    return f"'{key}' {text}{told}" if key else text
 
 
 def _keys_beside(place: tuple[int | str, ...]) -> list[str]:

@@ -19,12 +19,15 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
         every_class: refuse when a class has no film left; to score films elsewhere, one class may be missing.
 
     Raises:
-        UsageError: a class is made of a label no film has been assessed for.
-        DataError: fewer than two classes have films.
+        UsageError: a class is made of a label that no film has been assessed for, or a source is not in the index.
+        DataError: a class has no film.
     """
     target, ambiguous = targets(index, recipe, every_class=every_class)
     chosen = Index(table=index.table.assign(**{TARGET: target}), root=index.root)
     films, views = recipe.films, chosen.table["view"]
+    for source in films.sources:
+        if not (chosen.table["source"] == source).any():
+            raise unknown_name("source of the index", source, chosen.table["source"].unique())
     if films.sources:
         chosen = chosen.leave_out(~chosen.table["source"].isin(films.sources), "source not in the recipe")
     chosen = chosen.leave_out(chosen.table["modality"] != films.modality, f"modality is not {films.modality}")
@@ -63,21 +66,31 @@ def _spelt_out(views: tuple[View, ...]) -> list[str]:
 
 
 def _without_twins(chosen: Index) -> Index:
-    """Leave out later copies of a picture in use: the class of the first film stands."""
+    """Of the films in use that show one picture keep the first: its class stands."""
     table = chosen.table
-    first = table["duplicate_of"].fillna(table["near_duplicate_of"])
-    used = table["image_id"][table["left_out"].isna()]
-    class_of = table.set_index("image_id")[TARGET]
-    again = first.isin(used)
-    other = again & (first.map(class_of) != table[TARGET]).fillna(value=False)
+    used = table[table["left_out"].isna()].groupby(_original(table))
+    first = used[[TARGET, "image_id"]].transform("first").reindex(table.index)
+    again = (first["image_id"] != table["image_id"]).fillna(value=False)
+    other = again & (first[TARGET] != table[TARGET]).fillna(value=False)
     chosen = chosen.leave_out(other, "same picture as another film, under another label")
     return chosen.leave_out(again, "same picture as another film")
+
+
+def _original(table: pd.DataFrame) -> pd.Series:
+    """The image id of the first film of each picture, whether in use or not: copies of copies are followed back."""
+    parent = table["duplicate_of"].fillna(table["near_duplicate_of"]).fillna(table["image_id"])
+    before = dict(zip(table["image_id"], parent, strict=True))
+    while True:
+        further = parent.map(before).fillna(parent)
+        if further.equals(parent):
+            return parent
+        parent = further
 
 
 def _need_classes(chosen: Index, recipe: Recipe) -> None:
     present = set(chosen.films[TARGET])
     for name in recipe.classes:
         if name not in present:
-            raise DataError(
-                f"class '{name}' has no film left after selection; see why films were left out with: hilum describe"
-            )
+            reasons = chosen.table["left_out"][chosen.table[TARGET] == name].value_counts()
+            why = f", most often because: {reasons.index[0]}" if len(reasons) else ""
+            raise DataError(f"class '{name}' has no film left; {reasons.sum()} were left out{why}")

@@ -2,9 +2,12 @@
 
 Folds: `train` fits, `tune` stops early and chooses thresholds, `test` is scored and chooses nothing, `external` holds
 sources kept out whole, `unused` holds films that would tie two folds together or were not sampled.
+
+A division depends on the films, their groups and classes and the seed, never on the order of the rows.
 """
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,8 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hilum.errors import DataError
 from hilum.files import written_aside
 
+NAME = re.compile(r"seed-(?P<seed>\d+)-fold-(?P<number>\w+)")
 FOLDS = ("train", "tune", "test", "external", "unused")
-COLUMNS = ["image_id", "group_id", "target", "fold", "why"]
+NEEDED = ["image_id", "group_id", "target", "fold"]
+COLUMNS = ["image_id", "source", "patient_id", "group_id", "path", "sha256", "target", "fold", "why"]
+"""What a division's file tells of each film, as far as the index knows it."""
 
 
 class SplitPlan(BaseModel):
@@ -28,7 +34,7 @@ class SplitPlan(BaseModel):
 
     method: Literal["fractions", "kfold"] = "fractions"
     tune: float = Field(default=0.15, ge=0, lt=1)
-    """Share of the films for the tune fold (of those not tested, with `kfold`)."""
+    """Share of the films for the tune fold; of those not tested, with `kfold` or `hold_out_from`."""
     test: float = Field(default=0.2, ge=0, lt=1)
     """Share of the films for the test fold, with `fractions`."""
     folds: int = Field(default=5, ge=2)
@@ -48,18 +54,33 @@ class SplitPlan(BaseModel):
             raise ValueError(f"tune {self.tune} and test {self.test} leave nothing to train on")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} repeat one")
+        if min(self.seeds) < 0:
+            raise ValueError(f"seed {min(self.seeds)} is negative; seeds are whole numbers from 0")
         return self
 
 
 @dataclass(frozen=True)
 class Split:
-    """One division. `table`: image_id, group_id, target (class name), fold, why (for unused films)."""
+    """One division. `table`: a row a film, `COLUMNS`; `target` is its class's name, `why` says why it is unused.
+
+    Raises:
+        DataError: a column is missing, a fold unknown, a film listed twice, or a group in two folds.
+    """
 
     table: pd.DataFrame
     seed: int
     number: int | str = 0
 
     def __post_init__(self) -> None:
+        missing = [name for name in NEEDED if name not in self.table.columns]
+        if missing:
+            raise DataError(f"the split lacks the column '{missing[0]}'")
+        strange = self.table["fold"][~self.table["fold"].isin(FOLDS)]
+        if len(strange):
+            raise DataError(f"the split names a fold '{strange.iloc[0]}'; there are {', '.join(FOLDS)}")
+        twice = self.table["image_id"][self.table["image_id"].duplicated()]
+        if len(twice):
+            raise DataError(f"the split lists the film '{twice.iloc[0]}' more than once")
         check_no_leak(self.table)
 
     @property
@@ -77,11 +98,23 @@ class Split:
 
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read a split back; a file edited into a leak is refused."""
-        _, seed, _, number = path.stem.split("-")
-        return cls(
-            table=pd.read_csv(path, dtype="string"), seed=int(seed), number=int(number) if number.isdigit() else number
-        )
+        """Read a split back; a file edited into a leak is refused.
+
+        Raises:
+            DataError: no such file, no split, or one that must not be used.
+        """
+        named = NAME.fullmatch(path.stem)
+        if named is None or not path.is_file():
+            raise DataError(f"{path} is no split; they are files called seed-S-fold-N.csv")
+        number = named["number"]
+        try:
+            # Only an empty cell is missing: a class may be called "none" and a patient "NA".
+            table = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+            return cls(table=table, seed=int(named["seed"]), number=int(number) if number.isdigit() else number)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise DataError(f"{path.name} is not a readable CSV file") from error
+        except DataError as error:
+            raise DataError(f"{path.name}: {error}; make it anew") from error
 
 
 def check_no_leak(table: pd.DataFrame) -> None:
@@ -91,24 +124,29 @@ def check_no_leak(table: pd.DataFrame) -> None:
         DataError: with the number of such groups and one of them.
     """
     used = table[table["fold"] != "unused"]
-    folds = used.groupby("group_id")["fold"].nunique()
-    torn = folds[folds > 1]
-    if len(torn):
-        raise DataError(f"{len(torn)} groups have films in two folds, first '{torn.index[0]}'; the split leaks")
+    places = used[["group_id", "fold"]].drop_duplicates()["group_id"]
+    torn = sorted(places[places.duplicated()].unique())
+    if torn:
+        raise DataError(f"{len(torn)} groups have films in two folds, first '{torn[0]}'; the split leaks")
 
 
 def make_splits(films: pd.DataFrame, plan: SplitPlan) -> tuple[Split, ...]:
     """Every division the plan asks for: a seed after the other, a fold after the other.
 
     Args:
-        films: image_id, group_id, target, source, acquired (ISO text or missing).
+        films: `image_id`, `group_id`, `target`, `source`, `acquired` (ISO text or missing); a row a film. The others of
+            `COLUMNS` are carried along where they are there.
         plan: how to divide.
 
     Raises:
-        DataError: a fold would lack a class, or a held-out source has no films.
+        DataError: a film has no class or group, a fold would lack a class, or a held-out source has no films.
     """
-    base = films[["image_id", "group_id", "target"]].astype("string").reset_index(drop=True)
-    outside = _held_out(films.reset_index(drop=True), plan)
+    films = films.reset_index(drop=True)
+    for name in ("target", "group_id"):
+        if films[name].isna().any():
+            raise DataError(f"film '{films['image_id'][films[name].isna()].iloc[0]}' has no {name}; leave it out first")
+    base = films[[name for name in COLUMNS if name in films.columns]].astype("string")
+    outside = _held_out(films, plan)
     made = []
     for seed in plan.seeds:
         places = _deal(base, outside.isna(), seed)
@@ -129,7 +167,7 @@ def _held_out(films: pd.DataFrame, plan: SplitPlan) -> pd.Series:
             raise DataError(f"hold_out_sources names '{source}', which has no films here")
         fold[theirs] = "external"
     if plan.hold_out_from is not None:
-        late = (films["acquired"] >= plan.hold_out_from.isoformat()).fillna(False) & fold.isna()
+        late = (films["acquired"].astype("string") >= plan.hold_out_from.isoformat()).fillna(value=False) & fold.isna()
         if not late.any():
             raise DataError(f"hold_out_from = {plan.hold_out_from}: no film is dated that day or later")
         fold[late] = "test"
@@ -159,30 +197,33 @@ def _deal(base: pd.DataFrame, inside: pd.Series, seed: int) -> NDArray[np.float6
 def _division(
     base: pd.DataFrame, outside: pd.Series, places: NDArray[np.float64], plan: SplitPlan, seed: int, number: int
 ) -> Split:
-    if plan.hold_out_from is not None:
-        test = np.zeros(len(base), bool)
-        rest = places
-    elif plan.method == "kfold":
-        turned = (places - number / plan.folds) % 1.0
-        test = turned < 1 / plan.folds
-        rest = (turned - 1 / plan.folds) / (1 - 1 / plan.folds)
-    else:
-        test = places < plan.test
-        rest = (places - plan.test) / (1 - plan.test)
-    tune_share = plan.tune if plan.method == "kfold" else plan.tune / (1 - plan.test)
-    fold = np.where(test, "test", np.where(rest < tune_share, "tune", "train"))
-    table = base.assign(fold=outside.fillna(pd.Series(fold, dtype="string")))
+    fold = outside.fillna(pd.Series(_cut(places, plan, number), dtype="string"))
     tied = "its group has films in a held-out source or period"
-    table["why"] = pd.Series(tied, index=table.index, dtype="string").where(table["fold"] == "unused")
+    why = pd.Series(tied, index=base.index, dtype="string").where(fold == "unused")
+    table = base.assign(fold=fold, why=why)
     if plan.class_equal:
         table = _equalise(table, seed)
     _check_classes(table, plan)
-    return Split(table=table[COLUMNS].astype("string"), seed=seed, number=number)
+    return Split(table=table[[name for name in COLUMNS if name in table.columns]], seed=seed, number=number)
+
+
+def _cut(places: NDArray[np.float64], plan: SplitPlan, number: int) -> NDArray[np.str_]:
+    """The fold of each place in [0, 1): test first, then tune, then train; with k folds the circle is turned."""
+    if plan.hold_out_from is not None:
+        test, tune = np.zeros(len(places), bool), places < plan.tune
+    elif plan.method == "kfold":
+        # Whole numbers, so that no rounding puts a film into two folds or none.
+        test = np.minimum(np.floor(places * plan.folds), plan.folds - 1) == number
+        rest = (places - (number + 1) / plan.folds) % 1.0
+        tune = rest < plan.tune * (1 - 1 / plan.folds)
+    else:
+        test, tune = places < plan.test, places < plan.test + plan.tune
+    return np.where(test, "test", np.where(tune, "tune", "train"))
 
 
 def _equalise(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Mark training films beyond the rarest class's number as unused; the others are a seeded random draw."""
-    train = table[table["fold"] == "train"]
+    train = table[table["fold"] == "train"].sort_values("image_id")
     if train.empty:
         return table
     fewest = int(train["target"].value_counts().min())
@@ -193,14 +234,17 @@ def _equalise(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _check_classes(table: pd.DataFrame, plan: SplitPlan) -> None:
-    classes = sorted(table["target"].dropna().unique())
+    """A network cannot learn, nor a threshold be chosen for, a class of which the fold has no film."""
+    classes = sorted(table["target"].unique())
     if len(classes) < 2:
         raise DataError(f"only one class has films ({', '.join(classes) or 'none'}); a classifier needs two")
-    needed = ["train"] + ["tune"] * (plan.tune > 0)
-    for fold in needed:
+    needed = {"train": True, "tune": plan.tune > 0}
+    needed["test"] = plan.method == "fractions" and plan.hold_out_from is None and plan.test > 0
+    for fold in (fold for fold, wanted in needed.items() if wanted):
         present = set(table["target"][table["fold"] == fold])
         for name in classes:
-            if name not in present and (table["target"][table["fold"].isin(["train", "tune", "test"])] == name).any():
+            if name not in present:
                 raise DataError(
-                    f"the {fold} fold has no film of class '{name}'; use fewer folds, a larger share or more films"
+                    f"the {fold} fold has no film of class '{name}'; use fewer folds, a larger share, more films, or "
+                    "hold out less"
                 )

@@ -4,7 +4,8 @@ TorchXRayVision: Cohen et al., "TorchXRayVision: A library of chest X-ray datase
 timm: Wightman, "PyTorch Image Models", 2019, doi 10.5281/zenodo.4414861.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from hilum.errors import DataError, UsageError, require, unknown_name
 from hilum.networks.weights import (
     KINDS,
+    PACKAGED,
     cached_file,
     digest_of_state,
     packaged_state,
@@ -99,11 +101,8 @@ def load_backbone(name: str, *, weights: str, channels: int, level: int | None =
 
 
 def _timm(name: str, weights: str, channels: int, level: int | None) -> Backbone:
-    if not timm.is_model(name.partition(".")[0]):
-        near = timm.list_models(f"*{name.partition('.')[0]}*")[:5] or timm.list_models()
-        raise unknown_name("backbone", name, near)
-    made_of = {"num_classes": 0, "global_pool": "", "in_chans": channels, **_timm_weights(name, weights)}
-    body: Any = timm.create_model(name, **made_of)
+    _check_name(name)
+    body = _timm_body(name, weights, channels)
     told = body.pretrained_cfg
     scaling = {"mean": _per_channel(told["mean"], channels), "std": _per_channel(told["std"], channels)}
     if level is None:
@@ -112,6 +111,42 @@ def _timm(name: str, weights: str, channels: int, level: int | None) -> Backbone
         made = _at_level(body, name, level, scaling)
     _check_map(made, name, channels)
     return made
+
+
+def _check_name(name: str) -> None:
+    """Refuse what timm does not know, with the few names nearest to it: it knows over a thousand."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=5) or [*PACKAGED, f"{XRV}NAME"]
+        raise unknown_name("backbone", name, near)
+    tagged = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in tagged:
+        raise unknown_name("backbone", name, tagged)
+
+
+def _timm_body(name: str, weights: str, channels: int) -> Any:
+    told, state = _timm_weights(name, weights)
+    try:
+        body = timm.create_model(name, num_classes=0, global_pool="", in_chans=channels, **told)
+    except (OSError, RuntimeError, ValueError) as error:
+        if not told["pretrained"]:
+            raise
+        why = "they do not fit it" if state else "they cannot be downloaded"
+        raise DataError(f"weights = '{weights}' of '{name}' cannot be loaded: {why}; {ways_out(name)}") from error
+    if weights.startswith("file:"):
+        _check_complete(body, name, state)
+    return body
+
+
+def _check_complete(body: nn.Module, name: str, state: Collection[str]) -> None:
+    """Refuse a state dict that leaves tensors of the network as they were drawn: timm loads what there is."""
+    needed = [key for key in body.state_dict() if not key.endswith("num_batches_tracked")]
+    missing = [key for key in needed if key not in state]
+    if missing:
+        raise DataError(
+            f"the weights file lacks {len(missing)} of {len(needed)} tensors of '{name}', first '{missing[0]}'; "
+            "give a state dict of that network under timm's names"
+        )
 
 
 def _at_level(body: Any, name: str, level: int, scaling: Mapping[str, tuple[float, ...]]) -> Backbone:
@@ -128,11 +163,11 @@ def _at_level(body: Any, name: str, level: int, scaling: Mapping[str, tuple[floa
     return _Level(body, index=kept[0], features=features, **scaling)
 
 
-def _timm_weights(name: str, weights: str) -> dict[str, Any]:
-    """What `timm.create_model` must be told to find the weights."""
+def _timm_weights(name: str, weights: str) -> tuple[dict[str, Any], Collection[str]]:
+    """What `timm.create_model` must be told to find the weights, and the names of those given."""
     kind, _, path = weights.partition(":")
     if kind == "random":
-        return {"pretrained": False}
+        return {"pretrained": False}, ()
     if kind == "packaged":
         return _given(packaged_state(name))
     if kind == "file":
@@ -141,12 +176,13 @@ def _timm_weights(name: str, weights: str) -> dict[str, Any]:
     if found is not None:
         return _given(read_state(found))
     if kind == "hub":
-        return {"pretrained": True}
+        return {"pretrained": True}, ()
     raise DataError(f"no weights of '{name}' in this machine's cache; {ways_out(name)}")
 
 
-def _given(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}
+def _given(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], Collection[str]]:
+    # timm takes the classifier out of the dict it is given, hence a copy.
+    return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}, tuple(state)
 
 
 def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
@@ -179,10 +215,20 @@ def _chest(name: str, weights: str, channels: int, level: int | None) -> Backbon
     body = models.DenseNet(num_classes=18)
     state = _chest_state(models, wanted, weights)
     if state is not None:
-        body.load_state_dict({key: value for key, value in state.items() if key != "op_threshs"}, strict=False)
+        _load_chest(body, state, name)
     del body.classifier
     # Grey in [0, 1] to its [-1024, 1024] is (x - 0.5) / (1 / 2048).
     return _Chest(body, features=1024, mean=(0.5,), std=(1 / 2048,))
+
+
+def _load_chest(body: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    try:
+        missing = body.load_state_dict({**state}, strict=False).missing_keys
+    except RuntimeError as error:
+        raise DataError(f"the weights file does not fit '{name}': its tensors have other shapes") from error
+    missing = [key for key in missing if key.startswith("features.")]
+    if missing:
+        raise DataError(f"the weights file lacks {len(missing)} tensors of '{name}', first '{missing[0]}'")
 
 
 def _chest_state(models: Any, wanted: str, weights: str) -> Mapping[str, Tensor] | None:

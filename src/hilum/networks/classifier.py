@@ -16,6 +16,7 @@ from hilum.recipe import Network
 
 GRID = 3
 SCORING_BATCH = 32
+"""Films decoded ahead of a forward pass when predicting."""
 
 
 class Frames(Protocol):
@@ -106,14 +107,24 @@ def _head(network: Network, size: int, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(size, classes))
 
 
+def films_a_pass(device: torch.device) -> int:
+    """How many films to send through a network at once, without gradients.
+
+    On a processor four: larger activations do not fit its cache and are given back to the system after every layer
+    (measured: half the time of 32).
+    """
+    return 4 if device.type == "cpu" else 64
+
+
 def logits_of(classifier: Classifier, preprocess: Preprocess, frames: Frames) -> NDArray[np.float32]:
     """(N, side, side) frames -> (N, classes) logits, in float32 whatever the network was trained in."""
     classifier.eval()
-    first = next(classifier.parameters())
+    device = next(classifier.parameters()).device
+    at_once = films_a_pass(device)
     parts = [np.empty((0, classifier.classes), np.float32)]
     with torch.inference_mode():
-        for start in range(0, len(frames), SCORING_BATCH):
-            films = torch.from_numpy(preprocess.normalise(frames[start : start + SCORING_BATCH])).to(first.device)
+        for start in range(0, len(frames), at_once):
+            films = torch.from_numpy(preprocess.normalise(frames[start : start + at_once])).to(device)
             logits = classifier(films.contiguous(memory_format=torch.channels_last))
             parts.append(logits.float().cpu().numpy())
     return np.concatenate(parts)

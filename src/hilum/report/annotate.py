@@ -1,5 +1,6 @@
 """A film with its result drawn on it, as a PNG whose name carries label and probability."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def _words(label: str) -> str:
 
 def _name(prediction: Prediction) -> str:
     decided = next(finding for finding in prediction.findings if finding.label == prediction.decided)
-    return f"{decided.label}_{round(100 * decided.probability):02d}_{Path(prediction.film).stem}"
+    label = re.sub(r"[^\w.-]+", "-", decided.label)
+    return f"{label}_{round(100 * decided.probability):02d}_{Path(prediction.film).stem}"
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -1,25 +1,10 @@
-"""Run: the whole way from a recipe and a folder of films to an evaluated bundle, in one folder that can be continued.
+"""From a recipe and a folder of films to an evaluated bundle; whatever a run's folder holds already is not redone."""
 
-    recipe.toml         what was asked
-    index.parquet       every film, in use or not, with its reason
-    splits/*.csv        who trains, tunes, tests, a file a division
-    divisions/NAME/     history.csv, predictions.parquet and division.json of one division
-    predictions.parquet all divisions' tested films
-    evaluation.json     figures with intervals; scores.csv holds the same as a table
-    bundle/             what is released
-    run.json            how it came to be: versions, machine, seconds
-
-Every file is written aside and renamed, so what is there is whole; a run that was interrupted goes on behind it.
-"""
-
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -28,30 +13,22 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from hilum.audit.floors import Fold, shortcut_floors
-from hilum.bundle import MANIFEST, WEIGHTS, Bundle, load_bundle, read_manifest, save_bundle
+from hilum.bundle import WEIGHTS, Bundle, save_bundle
 from hilum.cache import ArrayView, FrameCache
-from hilum.duplicates import looks_like
-from hilum.errors import DataError, UsageError
-from hilum.evaluate import (
-    Evaluation,
-    Score,
-    evaluate,
-    headline,
-    load_evaluation,
-    save_evaluation,
-    scores_table,
-)
+from hilum.errors import UsageError
+from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_table
 from hilum.files import write_json, write_text, written_aside
-from hilum.fitting import DONE, Division, Fitter, prediction_table
+from hilum.fitting import DONE, Division, Fitter
 from hilum.index import Index, build_index
 from hilum.provenance import describe_machine, describe_versions
-from hilum.recipe import Recipe, parse_recipe, recipe_text, toml_of
+from hilum.recipe import Recipe, parse_recipe
+from hilum.run.folder import REFIT, Run
 from hilum.selection import TARGET, select_films
 from hilum.sources import read_source
 from hilum.split import Split, SplitPlan, make_splits
+from hilum.train import is_leader, leader_first, wait_for_all
 
 THUMBNAIL_PX = 32
-REFIT = "refit"
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[str], AbstractContextManager[Progress]]
@@ -61,80 +38,6 @@ Watch = Callable[[str], AbstractContextManager[Progress]]
 def unwatched(_stage: str) -> AbstractContextManager[Progress]:
     """Reports to nobody."""
     return nullcontext(lambda _done, _total: None)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's folder; what it holds is read when asked for."""
-
-    folder: Path
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        return parse_recipe(self.recipe_text, where=str(self.folder / "recipe.toml"))
-
-    @property
-    def recipe_text(self) -> str:
-        file = self.folder / "recipe.toml"
-        if not file.is_file():
-            raise UsageError(
-                f"{self.folder} is no run: it has no recipe.toml; make one with: hilum train RECIPE --out RUN"
-            )
-        return file.read_text(encoding="utf-8")
-
-    @cached_property
-    def index(self) -> Index:
-        return Index.load(self.folder / "index.parquet")
-
-    @cached_property
-    def splits(self) -> list[Split]:
-        files = sorted((self.folder / "splits").glob("seed-*-fold-*.csv"))
-        return [Split.load(file) for file in files if not file.stem.endswith(REFIT)]
-
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        return pd.read_parquet(self._finished("predictions.parquet"))
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        return load_evaluation(self._finished("evaluation.json"))
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """Every division's epochs: `repeat`, `division`, then `train.HISTORY`."""
-        parts = []
-        for split in self.splits:
-            table = pd.read_csv(self._finished(f"divisions/{split.name}/history.csv"))
-            parts.append(table.assign(repeat=split.seed, division=split.number))
-        return pd.concat(parts, ignore_index=True)
-
-    @property
-    def account(self) -> dict[str, Any]:
-        """How the run came to be: `run.json`."""
-        told: dict[str, Any] = json.loads(self._finished("run.json").read_text(encoding="utf-8"))
-        return told
-
-    def _finished(self, name: str) -> Path:
-        file = self.folder / name
-        if not file.is_file():
-            raise UsageError(
-                f"the run in {self.folder} is not finished: {name} is missing; continue it with: hilum train"
-            )
-        return file
-
-
-def find_recipe(name: str) -> str:
-    """The TOML of a shipped recipe, of a file, or of the run or bundle it is to be repeated from.
-
-    Raises:
-        UsageError: no recipe of that name.
-    """
-    folder = Path(name)
-    if (folder / "recipe.toml").is_file():
-        return (folder / "recipe.toml").read_text(encoding="utf-8")
-    if (folder / MANIFEST).is_file():
-        return toml_of(read_manifest(folder).recipe)
-    return recipe_text(name)
 
 
 def train_run(
@@ -160,25 +63,28 @@ def train_run(
         UsageError: `out` holds a run of another recipe.
     """
     run = _open(text, out)
+    _check_same_films(run, given)
     if (out / "run.json").is_file():
         return run
     seconds: dict[str, float] = {}
-    with _timed(seconds, "index"):
-        index = _indexed(run, root, given, processes, watch)
-    films = index.films
-    splits = _splits(run, films)
-    with _timed(seconds, "decode"), watch("decode films") as progress:
-        cache = FrameCache(run.recipe.preprocess)
-        cache.fill(films, index.root, processes=processes, progress=progress)
-    frames = cache.view(films)
+    with leader_first():
+        index, frames, splits = _prepared(run, root, given, processes, watch, seconds)
+        with _timed(seconds, "features"):
+            fitter = Fitter(run.recipe, index.films, frames)
+            with watch("compute features" if fitter.frozen else "load network") as progress:
+                fitter.prepare(progress)
     with _timed(seconds, "train"):
-        fitter, last = _trained(run, films, frames, splits, watch)
-    with _timed(seconds, "evaluate"), watch("evaluate") as progress:
-        _judge(run, index, frames, splits, last)
-        progress(1, 1)
-    _release(run, fitter, last, seconds)
-    for weights in (out / "divisions").glob(f"*/{WEIGHTS}"):
-        weights.unlink()  # the bundle holds them now
+        final = _trained(run, fitter, splits, watch)
+    if is_leader():
+        fitter.classifier.load_state_dict(load_file(_place(run, final) / WEIGHTS))
+        last = Division.load(_place(run, final))
+        with _timed(seconds, "evaluate"), watch("evaluate") as progress:
+            _judge(run, index, frames, splits, last)
+            progress(1, 1)
+        _release(run, fitter, last, seconds)
+        for weights in (out / "divisions").glob(f"*/{WEIGHTS}"):
+            weights.unlink()  # the bundle holds them now
+    wait_for_all()
     return Run(out)
 
 
@@ -196,6 +102,28 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 2)
+
+
+def _check_same_films(run: Run, given: Index | None) -> None:
+    """Refuse to go on with other films than a run began with."""
+    file = run.folder / "index.parquet"
+    if given is None or not file.is_file():
+        return
+    if select_films(given, run.recipe).digest != Index.load(file).digest:
+        raise UsageError(f"{run.folder} holds a run on other films; choose another --out or remove that folder")
+
+
+def _prepared(
+    run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch, seconds: dict[str, float]
+) -> tuple[Index, ArrayView, list[Split]]:
+    """Which films, decoded, and how they are divided."""
+    with _timed(seconds, "index"):
+        index = _indexed(run, root, given, processes, watch)
+        splits = _splits(run, index.films)
+    with _timed(seconds, "decode"), watch("decode films") as progress:
+        cache = FrameCache(run.recipe.preprocess)
+        cache.fill(index.films, index.root, processes=processes, progress=progress)
+    return index, cache.view(index.films), splits
 
 
 def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch) -> Index:
@@ -217,27 +145,26 @@ def _read_sources(recipe: Recipe, root: Path | None, processes: int | None, watc
 
 
 def _splits(run: Run, films: pd.DataFrame) -> list[Split]:
-    if not run.splits:
-        for split in make_splits(films, run.recipe.split):
-            split.save(run.folder / "splits")
-    return Run(run.folder).splits
+    """The recipe's divisions in their order: as saved where they were, for a person may have changed a file."""
+    folder = run.folder / "splits"
+    splits = []
+    for made in make_splits(films, run.recipe.split):
+        file = folder / f"{made.name}.csv"
+        if not file.is_file():
+            made.save(folder)
+        splits.append(Split.load(file))
+    return splits
 
 
-def _trained(
-    run: Run, films: pd.DataFrame, frames: ArrayView, splits: Sequence[Split], watch: Watch
-) -> tuple[Fitter, Division]:
-    """Fit every division not yet done; returns the one to release, its weights in the fitter."""
-    fitter = Fitter(run.recipe, films, frames)
-    with watch("compute features" if fitter.frozen else "load network") as progress:
-        fitter.prepare(progress)
-    final = _final(run, films, splits)
+def _trained(run: Run, fitter: Fitter, splits: Sequence[Split], watch: Watch) -> Split:
+    """Fit every division not yet done; returns the one to release."""
+    final = _final(run, fitter.films, splits)
     todo = splits if final is splits[0] else [*splits, final]
     with watch("train") as progress:
         for number, split in enumerate(todo, 1):
             _fit(run, fitter, split, watch, keep_weights=split is final)
             progress(number, len(todo))
-    fitter.classifier.load_state_dict(load_file(_place(run, final) / WEIGHTS))
-    return fitter, Division.load(_place(run, final))
+    return final
 
 
 def _place(run: Run, split: Split) -> Path:
@@ -250,6 +177,8 @@ def _fit(run: Run, fitter: Fitter, split: Split, watch: Watch, *, keep_weights: 
         return
     with nullcontext(None) if fitter.frozen else watch(f"train {split.name}") as progress:
         division = fitter.fit(split, checkpoint=place / "checkpoint.pt", progress=progress)
+    if not is_leader():
+        return
     if keep_weights:
         with written_aside(place / WEIGHTS) as aside:
             save_file({name: value.contiguous() for name, value in fitter.classifier.state_dict().items()}, aside)
@@ -361,47 +290,3 @@ def _release(run: Run, fitter: Fitter, last: Division, seconds: dict[str, float]
         run.folder / "bundle",
     )
     write_json(run.folder / "run.json", provenance | {"seconds": seconds})
-
-
-def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> tuple[Evaluation, pd.Series]:
-    """Score a run's bundle on another index, without films the run was trained or tuned on.
-
-    Returns:
-        The evaluation (all films in the fold `external`) and why films were left out.
-
-    Raises:
-        DataError: no film is left to score.
-    """
-    bundle = load_bundle(run.folder)
-    anywhere = run.recipe.films.model_copy(update={"sources": ()})
-    chosen = select_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False)
-    chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
-    films = chosen.films
-    if films.empty:
-        raise DataError("every film of that index was left out; see why with: hilum describe")
-    with watch("decode films") as progress:
-        cache = FrameCache(bundle.preprocess)
-        cache.fill(films, chosen.root, progress=progress)
-    logits = bundle.logits(cache.view(films))
-    predictions = prediction_table(films, bundle.classes, logits, bundle.temperature).assign(repeat=0, fold="external")
-    evaluation = evaluate(
-        predictions,
-        films,
-        classes=bundle.classes,
-        operating_points=bundle.operating_points,
-        temperature=bundle.temperature,
-        index_digest=chosen.digest,
-        bundle_digest=bundle.digest,
-        resamples=run.recipe.judgement.resamples,
-    )
-    return evaluation, chosen.left_out["left_out"]
-
-
-def seen_in_training(chosen: Index, trained: Index) -> pd.Series:
-    """Which films show a picture, or a patient of a source, that the trained index uses; aligned to the table."""
-    table, known = chosen.table, trained.films
-    same = table["sha256"].isin(known["sha256"]) & table["sha256"].notna()
-    patients = set(zip(known["source"], known["patient_id"], strict=True))
-    named = table["patient_id"].notna()
-    same |= pd.Series(list(zip(table["source"], table["patient_id"], strict=True))).isin(patients) & named
-    return same | looks_like(table["phash"], known["phash"])

@@ -1,0 +1,148 @@
+"""How time and memory grow with the number of films: the table, its groups, the split, the description.
+
+    python benchmarks/index_growth.py [--films 1000 10000 100000]
+
+No file is opened: what sources say and what opening the films would tell is fabricated, so that what is measured is
+hilum's own work. A third of the patients has two films, a hundredth of the films are copies of the same bytes, another
+hundredth shows the same picture with up to 10 bits of the hash changed, and one placeholder picture recurs for a
+thousandth. Bits of the hash are set with a probability of .338: two films then share a word of it as often as two
+films of 1,418 different real ones do (7.5e-5), five times as often as evenly distributed bits would.
+
+Each size runs in a process of its own; its memory is the highest the process ever had, libraries included. Goal: less
+than 1 GB and growth no faster than linear (exponent about 1) at 100,000 films.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from hilum import duplicates
+from hilum.checks import Facts
+from hilum.describe import describe
+from hilum.index import Index, complete, describe_records
+from hilum.records import Radiograph, View
+from hilum.split import SplitPlan, make_splits
+
+Made = TypeVar("Made")
+
+ROOT = Path("/films")
+SET_BITS = 0.338
+LABELS = ("covid19", "pneumonia", "normal", "effusion", "edema", "nodule")
+
+
+def records(films: int) -> Iterator[Radiograph]:
+    """What five sources say of their films."""
+    rng = np.random.default_rng(0)
+    views = (View.PA, View.AP, None)
+    for number in range(films):
+        target = int(rng.integers(3))
+        yield Radiograph(
+            image_id=f"source{number % 5}/film-{number:07d}",
+            source=f"source{number % 5}",
+            path=ROOT / f"source{number % 5}" / "images" / f"film-{number:07d}.png",
+            labels={label: place == target for place, label in enumerate(LABELS) if place < 3 or rng.random() < 0.5},
+            patient_id=f"p{number // 5 * 3 // 4}" if rng.random() < 0.9 else None,
+            view=views[int(rng.integers(3))],
+            sex="F" if rng.random() < 0.5 else "M",
+            age_years=float(rng.integers(1, 95)),
+            licence="CC BY 4.0",
+            attributes={"location": f"city {number % 300}", "original_width": "1024"},
+        )
+
+
+def hashes(films: int) -> duplicates.Hash:
+    """As alike as real films', with planted near-duplicates and a recurring placeholder."""
+    rng = np.random.default_rng(1)
+    words = np.empty((films, duplicates.WORDS), np.uint16)
+    for start in range(0, films, 10_000):
+        bits = rng.random((min(10_000, films - start), 256)) < SET_BITS
+        words[start : start + len(bits)] = np.packbits(bits, axis=1).view(np.uint16)
+    for copy, original in rng.integers(films, size=(films // 100, 2)):
+        change = np.zeros(256, np.uint8)
+        change[rng.choice(256, rng.integers(1, 11), replace=False)] = 1
+        words[copy] = words[original] ^ np.packbits(change).view(np.uint16)
+    words[rng.integers(films, size=films // 1000)] = words[0]
+    return words
+
+
+def facts(films: int) -> Iterator[Facts]:
+    """What opening the films would tell."""
+    rng = np.random.default_rng(2)
+    original = np.arange(films)
+    original[rng.integers(films, size=films // 100)] = rng.integers(films, size=films // 100)
+    words = hashes(films)[original]
+    for number, word in zip(original.tolist(), words, strict=True):
+        yield Facts(
+            sha256=f"{number:064x}",
+            phash=duplicates.to_text(word),
+            bytes=100_000 + number,
+            width=1024,
+            height=900 + number % 200,
+            mode="L",
+            format="PNG",
+            bits=8,
+            header_manufacturer=f"maker {number % 12}",
+        )
+
+
+def measured(films: int) -> dict[str, float]:
+    """Seconds of each stage, and megabytes at the highest."""
+    seconds: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], Made]) -> Made:
+        start = time.perf_counter()
+        made = work()
+        seconds[stage] = time.perf_counter() - start
+        return made
+
+    said = list(records(films))
+    table = timed("table", lambda: describe_records(said, ROOT))
+    del said
+    told = list(facts(films))
+    index = Index(table=timed("groups", lambda: complete(table, told)), root=ROOT)
+    del told, table
+    index = Index(table=index.table.assign(target=index.table["label.covid19"].map({True: "a", False: "b"})), root=ROOT)
+    films_used = timed("select", lambda: index.films)
+    timed("split", lambda: make_splits(films_used, SplitPlan(method="kfold", seeds=(0,))))
+    timed("describe", lambda: describe(films_used, index.left_out))
+    timed("digest", lambda: index.digest)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "index.parquet"
+        timed("save", lambda: index.save(file))
+        timed("load", lambda: Index.load(file))
+    return seconds | {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--films", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measured(options.one)))
+        return
+    rows = {}
+    for films in options.films:
+        call = [sys.executable, __file__, "--one", str(films)]
+        rows[films] = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+    print("films".rjust(10) + "".join(f"{stage:>10}" for stage in next(iter(rows.values()))) + "   seconds")
+    for films, row in rows.items():
+        print(f"{films:>10}" + "".join(f"{value:>10.2f}" for value in row.values()))
+    if len(rows) > 1:
+        # Between the two largest sizes; at the smallest, fixed costs hide the growth.
+        (few, before), (many, after) = list(rows.items())[-2:]
+        growth = [np.log(after[stage] / before[stage]) / np.log(many / few) for stage in after]
+        print("exponent".rjust(10) + "".join(f"{value:>10.2f}" for value in growth))
+
+
+if __name__ == "__main__":
+    main()

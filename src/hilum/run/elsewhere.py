@@ -1,0 +1,58 @@
+"""A run's bundle on other films, without those it was trained on."""
+
+import pandas as pd
+
+from hilum.bundle import load_bundle
+from hilum.cache import FrameCache
+from hilum.duplicates import looks_like
+from hilum.errors import DataError
+from hilum.evaluate import Evaluation, evaluate
+from hilum.fitting import prediction_table
+from hilum.index import Index
+from hilum.run.folder import Run
+from hilum.run.training import Watch, unwatched
+from hilum.selection import select_films
+
+
+def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> tuple[Evaluation, pd.Series]:
+    """Score a run's bundle on another index, without films the run was trained or tuned on.
+
+    Returns:
+        The evaluation (all films in the fold `external`) and why films were left out.
+
+    Raises:
+        DataError: no film is left to score.
+    """
+    bundle = load_bundle(run.folder)
+    anywhere = run.recipe.films.model_copy(update={"sources": ()})
+    chosen = select_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False)
+    chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
+    films = chosen.films
+    if films.empty:
+        raise DataError("every film of that index was left out; see why with: hilum describe")
+    with watch("decode films") as progress:
+        cache = FrameCache(bundle.preprocess)
+        cache.fill(films, chosen.root, progress=progress)
+    logits = bundle.logits(cache.view(films))
+    predictions = prediction_table(films, bundle.classes, logits, bundle.temperature).assign(repeat=0, fold="external")
+    evaluation = evaluate(
+        predictions,
+        films,
+        classes=bundle.classes,
+        operating_points=bundle.operating_points,
+        temperature=bundle.temperature,
+        index_digest=chosen.digest,
+        bundle_digest=bundle.digest,
+        resamples=run.recipe.judgement.resamples,
+    )
+    return evaluation, chosen.left_out["left_out"]
+
+
+def seen_in_training(chosen: Index, trained: Index) -> pd.Series:
+    """Which films show a picture, or a patient of a source, that the trained index uses; aligned to the table."""
+    table, known = chosen.table, trained.films
+    same = table["sha256"].isin(known["sha256"]) & table["sha256"].notna()
+    patients = set(zip(known["source"], known["patient_id"], strict=True))
+    named = table["patient_id"].notna()
+    same |= pd.Series(list(zip(table["source"], table["patient_id"], strict=True))).isin(patients) & named
+    return same | looks_like(table["phash"], known["phash"])

@@ -1,0 +1,187 @@
+"""Train the network itself, with Lightning Fabric: CPU or GPU, bfloat16, several processes.
+
+A checkpoint after every epoch lets an interrupted training go on to the same result.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hilum.augment import augment, seed_of
+from hilum.cache import ArrayView
+from hilum.errors import UsageError
+from hilum.networks import Classifier
+from hilum.networks.classifier import Standardise, films_a_pass, freeze, training_mode
+from hilum.recipe import Recipe
+from hilum.train.checkpoint import Training, load_checkpoint, save_checkpoint
+from hilum.train.epochs import (
+    HISTORY,
+    Best,
+    Fitted,
+    Folds,
+    Progress,
+    class_weights,
+    draw_head,
+    learning_rate,
+    make_optimiser,
+    set_rate,
+)
+from hilum.train.processes import is_leader, make_fabric
+
+MEASURED_FILMS = 4096
+"""As many training films, evenly taken, tell the mean and deviation of the vectors a head reads."""
+
+
+def fit_network(
+    classifier: Classifier,
+    frames: ArrayView,
+    film_ids: list[str],
+    folds: Folds,
+    recipe: Recipe,
+    seed: int,
+    *,
+    checkpoint: Path,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train the network from where the recipe says; continues from `checkpoint` where a run was interrupted.
+
+    Args:
+        classifier: changed in place; holds the best weights afterwards.
+        frames: of all films, in the rows `folds` counts.
+        film_ids: a name a film, for its augmentation's draw.
+        folds: who trains and who tunes.
+        recipe: the schedule, augmentation and preprocess.
+        seed: of everything random here.
+        checkpoint: file rewritten after every epoch, removed at the end.
+        progress: called with epochs done and epochs in all.
+    """
+    _check_trainable(classifier, recipe)
+    torch.manual_seed(seed)
+    draw_head(classifier.head)
+    best = Best(classifier, recipe.schedule.patience)
+    fitting = _NetworkFit(classifier, frames, film_ids, folds, recipe, seed)
+    training = Training(classifier, fitting.optimiser, best)
+    rows = load_checkpoint(training, checkpoint)
+    if not rows:
+        fitting.standardise()
+    while len(rows) < recipe.schedule.epochs and not best.stale(len(rows)):
+        epoch = len(rows) + 1
+        train_loss, rate = fitting.epoch(epoch)
+        tune_loss, accuracy = fitting.score()
+        rows.append((epoch, train_loss, tune_loss, accuracy, rate))
+        best.offer(epoch, tune_loss if len(folds.tune) else train_loss)
+        if is_leader():
+            save_checkpoint(training, rows, checkpoint)
+        if progress:
+            progress(epoch, recipe.schedule.epochs)
+    best.restore()
+    fitting.fabric.barrier()
+    checkpoint.unlink(missing_ok=True)
+    return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, fitting.precision, fitting.fabric.device.type)
+
+
+def _check_trainable(classifier: Classifier, recipe: Recipe) -> None:
+    """Refuse settings that cannot train a network."""
+    if recipe.schedule.optimiser == "lbfgs":
+        raise UsageError("schedule.optimiser = 'lbfgs' fits a head only: leave network.train_from out, or use 'adamw'")
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in classifier.backbone.modules())
+    if normed and recipe.network.weights == "random" and recipe.network.batch_norm == "frozen":
+        raise UsageError("a network with random weights has no statistics yet: set network.batch_norm = 'trained'")
+
+
+class _NetworkFit:
+    """One epoch after another over frames, through Fabric."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        frames: ArrayView,
+        film_ids: list[str],
+        folds: Folds,
+        recipe: Recipe,
+        seed: int,
+    ) -> None:
+        self.recipe, self.frames, self.film_ids, self.folds, self.seed = recipe, frames, film_ids, folds, seed
+        self.fabric = make_fabric(recipe.schedule.precision)
+        self.precision = "bfloat16" if "bf16" in str(self.fabric.strategy.precision.precision) else "float32"
+        self.classifier = classifier.to(memory_format=torch.channels_last)
+        optimiser = make_optimiser(freeze(classifier, recipe.network), recipe.schedule)
+        self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
+        self.targets = torch.tensor(folds.targets)
+        weights = class_weights(folds.targets[folds.train], len(recipe.classes), recipe.schedule.class_weights)
+        self.weights = weights.to(self.fabric.device)
+
+    def standardise(self) -> None:
+        """Measure the vectors the head reads before training moves them, where the recipe scales them."""
+        layers = [layer for layer in self.classifier.head if isinstance(layer, Standardise)]
+        if layers:
+            rows = self.folds.train[:: math.ceil(len(self.folds.train) / MEASURED_FILMS)]
+            vectors = torch.cat(list(self._scored(rows, self.classifier.vectors)))
+            for layer in layers:
+                layer.measure(vectors)
+
+    def epoch(self, epoch: int) -> tuple[float, float]:
+        """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
+        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        training_mode(self.classifier, self.recipe.network)
+        schedule = self.recipe.schedule
+        order = np.random.default_rng(seed_of(self.seed, "order", epoch)).permutation(self.folds.train)
+        # Batches of nearly one size: a last one of a single film would have no batch statistics.
+        batches = np.array_split(order, math.ceil(len(order) / schedule.batch_films))
+        total = torch.zeros((), device=self.fabric.device)
+        for number, rows in enumerate(batches):
+            rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
+            set_rate(self.optimiser, rate)
+            total += self._step(self._share(rows), epoch) * len(rows)
+        mean: Any = self.fabric.all_reduce(total / len(order), reduce_op="mean")
+        return float(mean), rate
+
+    def _share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's films of a batch; some occur twice where they do not divide evenly."""
+        world = self.fabric.world_size
+        even = np.resize(rows, math.ceil(len(rows) / world) * world)
+        return even[self.fabric.global_rank :: world]
+
+    def _step(self, rows: NDArray[np.int64], epoch: int) -> Tensor:
+        logits = self.network(self._films(rows, epoch))
+        loss = functional.cross_entropy(logits.float(), self.targets[rows].to(self.fabric.device), self.weights)
+        self.optimiser.zero_grad()
+        self.fabric.backward(loss)
+        self.optimiser.step()
+        return loss.detach()
+
+    def _films(self, rows: NDArray[np.int64], epoch: int | None) -> Tensor:
+        top = float(2**self.recipe.preprocess.depth_bits - 1)
+        frames = self.frames[rows]
+        if epoch is not None and not self.recipe.augmentation.changes_nothing:
+            grey = torch.from_numpy(frames.astype(np.float32))[:, None] / top
+            seeds = [seed_of(self.seed, self.film_ids[row], epoch) for row in rows]
+            frames = (augment(grey, self.recipe.augmentation, seeds)[:, 0].clamp(0, 1) * top).numpy()
+        films = torch.from_numpy(self.recipe.preprocess.normalise(frames))
+        return films.to(self.fabric.device).contiguous(memory_format=torch.channels_last)
+
+    def score(self) -> tuple[float, float]:
+        """Loss and accuracy on the tune fold, in float32; the first process's where several would differ."""
+        tune = self.folds.tune
+        if not len(tune):
+            return math.nan, math.nan
+        logits = torch.cat(list(self._scored(tune, self.classifier)))
+        targets = self.targets[tune].to(logits.device)
+        loss = float(functional.cross_entropy(logits, targets, self.weights))
+        told: tuple[float, float] = self.fabric.broadcast((loss, float((logits.argmax(1) == targets).float().mean())))
+        return told
+
+    def _scored(self, rows: NDArray[np.int64], network: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+        self.classifier.eval()
+        at_once = films_a_pass(self.fabric.device)
+        with torch.inference_mode():
+            for start in range(0, len(rows), at_once):
+                yield network(self._films(rows[start : start + at_once], None))

@@ -1,0 +1,140 @@
+"""Work over processes: everything comes back, a crash costs one item, memory stays bounded."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.parallel import IN_FLIGHT, Crashed, default_processes, spread
+
+WORK = """
+import ctypes
+import os
+import time
+
+def square(item):
+    return item * item
+
+def dies_at(item, fatal):
+    if item in fatal:
+        os._exit(3)
+    return item
+
+def faults_at(item, fatal):
+    if item == fatal:
+        ctypes.string_at(0)
+    return item
+
+def raises(item):
+    raise ValueError("a bug")
+
+def process_of(item):
+    time.sleep(0.02)
+    return os.getpid()
+"""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A module other processes can import: this one is not on their path."""
+    file = tmp_path_factory.mktemp("work") / "work_for_other_processes.py"
+    file.write_text(WORK)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    sys.path.insert(0, str(file.parent))
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(file.parent))
+    del sys.modules[file.stem]
+
+
+@pytest.mark.parametrize("processes", [1, 2, None])
+def test_every_item_comes_back_once(work: Any, processes: int | None) -> None:
+    found = list(spread(work.square, range(40), processes=processes))
+    assert sorted(found) == [(item, item * item) for item in range(40)]
+
+
+def test_one_process_is_this_one_and_keeps_the_order() -> None:
+    def here(item: int) -> int:  # would not reach another process
+        return os.getpid()
+
+    assert list(spread(here, [3, 1, 2], processes=1)) == [(item, os.getpid()) for item in (3, 1, 2)]
+
+
+def test_several_processes_are_others(work: Any) -> None:
+    pids = {pid for _, pid in spread(work.process_of, range(16), processes=2)}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_nothing_to_do_starts_no_process(work: Any) -> None:
+    start = time.perf_counter()
+    assert list(spread(work.square, [], processes=2)) == []
+    assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("kind", ["dies", "segmentation fault"])
+def test_a_death_costs_that_item_only(work: Any, kind: str) -> None:
+    function: Callable[[int], int] = (
+        partial(work.dies_at, fatal=(5,)) if kind == "dies" else partial(work.faults_at, fatal=5)
+    )
+    found = dict(spread(function, range(30), processes=2))
+    assert found.pop(5) == Crashed(5)
+    assert found == {item: item for item in range(30) if item != 5}
+
+
+def test_several_deaths_cost_those_items_only(work: Any) -> None:
+    found = dict(spread(partial(work.dies_at, fatal=(0, 1, 19)), range(20), processes=2))
+    assert {item for item, result in found.items() if isinstance(result, Crashed)} == {0, 1, 19}
+    assert set(found) == set(range(20))
+
+
+def test_a_process_that_dies_while_the_caller_is_busy_loses_nothing(work: Any) -> None:
+    found = []
+    for pair in spread(partial(work.dies_at, fatal=(3,)), range(40), processes=2):
+        found.append(pair)
+        time.sleep(0.03)  # the pool notices the death meanwhile, and refuses the next item
+    assert sorted(item for item, _ in found) == list(range(40))
+    assert dict(found)[3] == Crashed(3)
+
+
+def test_what_the_work_raises_ends_the_run(work: Any) -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        list(spread(work.raises, range(5), processes=2))
+
+
+def test_items_are_taken_as_they_are_needed(work: Any) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            taken.append(item)
+            yield item
+
+    results = spread(work.square, items(), processes=2)
+    next(results)
+    assert len(taken) <= 2 * IN_FLIGHT
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from hilum.parallel import spread\nprint(list(spread(abs, [1, 2], processes=2)))\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "UsageError: no further process can be started" in done.stderr
+    assert "Crashed" not in done.stdout
+
+
+def test_the_number_of_processes_is_that_of_usable_cores() -> None:
+    assert 1 <= default_processes() <= (os.cpu_count() or 1)

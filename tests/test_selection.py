@@ -1,0 +1,140 @@
+"""Which films a recipe takes, as which class, and why not the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from hilum.errors import DataError, UsageError
+from hilum.index import Index, typed
+from hilum.recipe import Recipe, checked_recipe
+from hilum.selection import TARGET, select_films, targets
+
+
+def index(*films: dict[str, Any]) -> Index:
+    """An index of films that are what they say and otherwise fit; `labels` is a space-separated list."""
+    rows = []
+    for number, film in enumerate(films):
+        row = {"image_id": f"f{number}", "source": "one", "modality": "XR", "view": "PA", "left_out": None}
+        row |= {"duplicate_of": None, "near_duplicate_of": None, "label.covid19": False, "label.normal": False}
+        row |= {"label.viral": None}
+        row |= {f"label.{name}": True for name in film.get("labels", "").split()}
+        rows.append(row | {name: value for name, value in film.items() if name != "labels"})
+    return Index(typed(pd.DataFrame(rows)), Path("/films"))
+
+
+def recipe(**films: Any) -> Recipe:
+    return checked_recipe({"title": "t", "films": films, "classes": {"ill": ["covid19", "viral"], "well": ["normal"]}})
+
+
+BOTH: tuple[dict[str, Any], ...] = ({"labels": "covid19"}, {"labels": "normal"})
+
+
+def reasons(chosen: Index) -> list[str | None]:
+    return [None if pd.isna(reason) else reason for reason in chosen.table["left_out"]]
+
+
+def test_a_class_is_any_of_its_labels_and_two_classes_are_none() -> None:
+    films = index(*BOTH, {"labels": "viral"}, {"labels": "covid19 viral"}, {"labels": "covid19 normal"}, {})
+    chosen = select_films(films, recipe())
+    told = [None if pd.isna(name) else name for name in chosen.table[TARGET]]
+    assert told == ["ill", "well", "ill", "ill", None, None]
+    assert reasons(chosen)[4:] == ["labels of two classes", "no label of any class"]
+    assert len(chosen.films) == 4
+    assert len(chosen.table) == len(films.table)
+
+
+def test_a_label_not_assessed_makes_no_class() -> None:
+    films = index(*BOTH, {"label.covid19": None, "label.normal": None})
+    assert reasons(select_films(films, recipe()))[2] == "no label of any class"
+
+
+def test_what_was_left_out_before_keeps_its_reason() -> None:
+    films = index(*BOTH, {"labels": "normal", "left_out": "truncated: a.png"}, {"left_out": "empty: b.png"})
+    assert reasons(select_films(films, recipe(views=["AP", "PA"])))[2:] == ["truncated: a.png", "empty: b.png"]
+
+
+@pytest.mark.parametrize(
+    ("views", "unstated", "kept"),
+    [
+        ([], True, "PA AP frontal L other none"),
+        ([], False, "PA AP frontal L other"),
+        (["PA"], True, "PA none"),
+        (["PA"], False, "PA"),
+        (["PA", "AP"], False, "PA AP frontal"),
+        (["L"], False, "L"),
+    ],
+)
+def test_views(views: list[str], *, unstated: bool, kept: str) -> None:
+    stated = ["PA", "AP", "frontal", "L", "other", None]
+    films = index(*({"labels": label, "view": view} for view in stated for label in ("covid19", "normal")))
+    chosen = select_films(films, recipe(views=views, unstated_view=unstated))
+    assert list(dict.fromkeys(chosen.films["view"].fillna("none"))) == kept.split()
+    if not unstated:
+        assert reasons(chosen)[-1] == "view not stated"
+    if views == ["PA"]:
+        assert reasons(chosen)[2] == "view is not PA"
+
+
+def test_sources_and_modality() -> None:
+    films = index(*BOTH, {"labels": "normal", "source": "two"}, {"labels": "normal", "modality": "CT"})
+    chosen = select_films(films, recipe(sources=["one"]))
+    assert reasons(chosen)[2:] == ["source not in the recipe", "modality is not XR"]
+    assert len(select_films(films, recipe()).films) == 3
+
+
+def test_of_copies_the_first_stays() -> None:
+    films = index(
+        *BOTH,
+        {"labels": "covid19", "duplicate_of": "f0"},
+        {"labels": "normal", "near_duplicate_of": "f0"},
+        {"labels": "normal", "near_duplicate_of": "f1"},
+    )
+    chosen = select_films(films, recipe())
+    same = "same picture as another film"
+    assert reasons(chosen) == [None, None, same, f"{same}, under another label", same]
+    assert len(select_films(films, recipe(duplicates="all")).films) == 5
+
+
+def test_copies_of_a_film_not_in_use_leave_one() -> None:
+    """The first is a CT slice by its source; the second takes its place, the third is the second's copy."""
+    films = index(
+        {"labels": "covid19", "modality": "CT"},
+        {"labels": "covid19", "duplicate_of": "f0"},
+        {"labels": "covid19", "near_duplicate_of": "f0"},
+        {"labels": "normal"},
+    )
+    assert select_films(films, recipe()).films["image_id"].tolist() == ["f1", "f3"]
+
+
+def test_copies_of_copies_are_copies() -> None:
+    chain = ({"labels": "covid19", "near_duplicate_of": f"f{number + 1}"} for number in range(1, 6))
+    films = index(*BOTH, {"labels": "covid19"}, *chain)
+    assert select_films(films, recipe()).films["image_id"].tolist() == ["f0", "f1", "f2"]
+
+
+def test_an_unknown_label_is_said_with_the_nearest() -> None:
+    told = checked_recipe({"title": "t", "classes": {"ill": ["covid-19"], "well": ["normal"]}})
+    with pytest.raises(UsageError, match=r"label \(class 'ill'\) 'covid-19'; did you mean 'covid19'"):
+        select_films(index(*BOTH), told)
+    target, ambiguous = targets(index(*BOTH), told, every_class=False)
+    assert target.isna().tolist() == [True, False]
+    assert not ambiguous.any()
+
+
+def test_an_unknown_source_is_said_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="source of the index 'once'; did you mean 'one'"):
+        select_films(index(*BOTH), recipe(sources=["one", "once"]))
+
+
+def test_a_class_without_films_is_said_with_the_commonest_reason() -> None:
+    lateral = {"labels": "normal", "view": "L"}
+    films = index({"labels": "covid19"}, lateral, lateral, {"labels": "normal", "modality": "CT"})
+    with pytest.raises(
+        DataError, match=r"'well' has no film left; 3 were left out, most often because: view is not PA"
+    ):
+        select_films(films, recipe(views=["PA"]))
+    assert len(select_films(films, recipe(views=["PA"]), every_class=False).films) == 1
+    with pytest.raises(DataError, match="class 'ill' has no film left; 0 were left out"):
+        select_films(index({"labels": "normal"}), recipe())
