@@ -104,13 +104,13 @@ def measured(films: int) -> dict[str, float]:
         seconds[stage] = time.perf_counter() - start
         return made
 
-    said = list(records(films))
-    table = timed("table", lambda: describe_records(said, ROOT))
-    del said
-    told = list(facts(films))
-    index = Index(table=timed("groups", lambda: complete(table, told)), root=ROOT)
-    del told, table
-    index = Index(table=index.table.assign(target=index.table["label.covid19"].map({True: "a", False: "b"})), root=ROOT)
+    said, told = list(records(films)), list(facts(films))
+    described = timed("table", lambda: describe_records(said, ROOT))
+    said.clear()
+    table = timed("groups", lambda: complete(described, told))
+    told.clear()
+    target = table["label.covid19"].map({True: "a", False: "b"})
+    index = Index(table=table.assign(target=target), root=ROOT)
     films_used = timed("select", lambda: index.films)
     timed("split", lambda: make_splits(films_used, SplitPlan(method="kfold", seeds=(0,))))
     timed("describe", lambda: describe(films_used, index.left_out))

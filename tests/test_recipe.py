@@ -41,7 +41,7 @@ def test_shipped_recipes_are_right_and_say_what_they_are(name: str) -> None:
 def test_a_recipe_is_found_by_name_or_path(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(BASE)
     assert recipe_text(str(tmp_path / "mine.toml")) == BASE
-    with pytest.raises(UsageError, match="recipe file nowhere.toml does not exist"):
+    with pytest.raises(UsageError, match=r"recipe file nowhere\.toml does not exist"):
         recipe_text("nowhere.toml")
     with pytest.raises(UsageError, match="did you mean 'sandrofab-binary-lite0'"):
         recipe_text("sandrofab-binary-lite")
@@ -73,7 +73,7 @@ def test_a_key_like_no_other_gets_the_list_of_keys() -> None:
         ("[preprocess]\nsize_px = 224.5", "'preprocess.size_px' must be a valid integer"),
         ("[preprocess]\nsize_px = true", "'preprocess.size_px' must be a valid integer, not true"),
         ("[augmentation]\nflip = 1", "'augmentation.flip' must be a valid boolean, not 1"),
-        ('[films]\nsources = "one"', "'films.sources' must be a valid tuple|'films.sources' must be a list"),
+        ('[films]\nsources = "one"', "'films.sources' must be a list, not \"one\""),
         ('[films]\nviews = ["PP"]', "'films.views.0' must be 'PA', 'AP', .* not \"PP\""),
         ("[split]\ntest = 1.5", "'split.test' must be less than 1, not 1.5"),
         ("[split]\ntune = 0.6\ntest = 0.5", "'split' tune 0.6 and test 0.5 leave nothing"),

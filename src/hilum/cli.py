@@ -4,7 +4,6 @@ Exit status: 0 done, 1 failed, 2 wrong use, 3 some films were refused, 130 inter
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from rich.text import Text
 from hilum import __version__
 from hilum.console import ERR, OUT, say_left_out, table, watch
 from hilum.errors import HilumError, UsageError, unknown_name
+from hilum.process import settle
 from hilum.records import DISCLAIMER, View
 
 REFUSED = 3
@@ -27,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-sources_app = typer.Typer(help="Known data sets: what they are, their licence, how to get them.", no_args_is_help=False)
-recipes_app = typer.Typer(help="Recipes: whole runs as data.", no_args_is_help=False)
+sources_app = typer.Typer()
+recipes_app = typer.Typer()
 app.add_typer(sources_app, name="sources")
 app.add_typer(recipes_app, name="recipes")
 
@@ -77,7 +77,7 @@ def list_sources(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 @sources_app.command("show")
-def show_source(name: str) -> None:
+def show_source(name: Annotated[str, typer.Argument(help="As `hilum sources` lists it.")]) -> None:
     """One data set: what it is, how to get it, what to beware of.
 
     Example: `hilum sources show kermany`
@@ -176,7 +176,7 @@ def list_recipes(context: typer.Context) -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: str) -> None:
+def show_recipe(name: Annotated[str, typer.Argument(help="As `hilum recipes` lists it, or a file.")]) -> None:
     """A recipe's TOML, to read or to start one's own from.
 
     Example: `hilum recipes show demo > mine.toml`
@@ -198,7 +198,7 @@ def train(
 
     Example: `hilum train demo --root DATA --out RUN`
     """
-    _quiet_threads()
+    settle()
     from hilum.index import Index, counted
     from hilum.report.pages import write_run_report
     from hilum.run import find_recipe, train_run
@@ -225,7 +225,7 @@ def _say_result(folder: Path) -> None:
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     index_file: Annotated[Path | None, typer.Option("--index", help="Score the run's bundle on these films.")] = None,
-    out: Annotated[Path | None, typer.Option(help="With --index: folder for evaluation.json and scores.csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and scores.csv.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -233,8 +233,9 @@ def evaluate(
 
     Example: `hilum evaluate RUN --index other.parquet`
     """
-    _quiet_threads()
-    from hilum.evaluate import as_dict, classification_report, headline, save_evaluation
+    settle()
+    from hilum.evaluate import as_dict, classification_report, headline, save_evaluation, scores_table
+    from hilum.files import written_aside
     from hilum.index import Index, counted
     from hilum.run import Run, evaluate_elsewhere
 
@@ -244,6 +245,8 @@ def evaluate(
         say_left_out(counted(left_out))
     if out:
         save_evaluation(evaluation, out / "evaluation.json")
+        with written_aside(out / "scores.csv") as aside:
+            scores_table(evaluation).to_csv(aside, index=False)
     if as_json:
         _print_json(as_dict(evaluation))
         return
@@ -265,7 +268,7 @@ def predict(
 
     Example: `hilum predict RUN films/ --out predictions.csv`
     """
-    _quiet_threads()
+    settle()
     from hilum.bundle import load_bundle
     from hilum.predict import as_json as plain
     from hilum.predict import find_films, predict_films
@@ -366,12 +369,6 @@ def _view(text: str) -> View:
         return View(text.strip())
     except ValueError:
         raise unknown_name("view", text, [view.value for view in View]) from None
-
-
-def _quiet_threads() -> None:
-    """Let idle OpenMP threads sleep; must happen before torch is imported. Spinning ones slow a busy machine down."""
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0"), ("KMP_BLOCKTIME", "0")):
-        os.environ.setdefault(name, value)
 
 
 def main() -> None:

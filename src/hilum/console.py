@@ -1,5 +1,6 @@
 """What the terminal shows: progress with rate and time left on standard error, tables on standard output."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ ERR = Console(stderr=True)
 
 @contextmanager
 def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for one stage: films done, films a second, time left. Nothing is drawn where nobody looks."""
+    """A progress bar for one stage: done, rate, time left; two lines in its place where there is no terminal."""
     columns = (
         TextColumn("{task.description:<18}"),
         BarColumn(),
@@ -23,7 +24,11 @@ def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, disable=not ERR.is_terminal) as bar:
+    if not ERR.is_terminal:
+        with _logged(stage) as report:
+            yield report
+        return
+    with Progress(*columns, console=ERR) as bar:
         task = bar.add_task(stage, total=None, rate="")
 
         def report(done: int, total: int) -> None:
@@ -32,6 +37,20 @@ def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total, rate=rate)
 
         yield report
+
+
+@contextmanager
+def _logged(stage: str) -> Iterator[Callable[[int, int], None]]:
+    """Where nobody watches a bar: a line when a stage begins and one when it ends."""
+    start, said = time.monotonic(), ""
+    ERR.print(f"{stage} ...", highlight=False)
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        said = f"{done} of {total}, "
+
+    yield report
+    ERR.print(f"{stage}: {said}{time.monotonic() - start:.1f} s", highlight=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:

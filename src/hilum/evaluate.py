@@ -343,7 +343,7 @@ def classification_report(evaluation: Evaluation) -> str:
 
 def _points_table(evaluation: Evaluation, fold: str) -> list[str]:
     metric_names = ("sensitivity", "specificity", "ppv", "npv")
-    table = [["operating point", "threshold", *metric_names]]
+    table = [["operating point", "released threshold", *metric_names]]
     for point in evaluation.operating_points:
         found = [
             find_score(evaluation.scores, metric, label=point.label, at=point.name, fold=fold)

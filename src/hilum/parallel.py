@@ -112,9 +112,9 @@ def _pool(count: int) -> ProcessPoolExecutor:
 
 
 def _single_threaded() -> None:
-    """One thread a process: processes already fill the cores, and BLAS threads that wait by spinning steal from them."""
+    """One thread a process: processes already fill the cores, and BLAS threads that wait by spinning take from them."""
     import cv2
-    import numpy  # noqa: F401 - its BLAS must be loaded to be limited
+    import numpy as np  # noqa: F401 - its BLAS must be loaded to be limited
     from threadpoolctl import threadpool_limits
 
     cv2.setNumThreads(1)

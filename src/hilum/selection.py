@@ -34,7 +34,8 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
     if films.views:
         kept = _spelt_out(films.views)
         chosen = chosen.leave_out(views.notna() & ~views.isin(kept), f"view is not {' or '.join(films.views)}")
-        chosen = chosen.leave_out(views.isna() & (not films.unstated_view), "view not stated")
+    if not films.unstated_view:
+        chosen = chosen.leave_out(views.isna(), "view not stated")
     chosen = chosen.leave_out(ambiguous, "labels of two classes")
     chosen = chosen.leave_out(target.isna(), "no label of any class")
     if films.duplicates == "first":

@@ -11,7 +11,8 @@ from hilum.audit.floors import best_floor, shortcut_floors
 from hilum.errors import DataError
 
 TWO = ("covid19", "other")
-FLOORS = ("header", "attributes", "thumbnail", "source")
+FLOORS = ("header", "attributes", "thumbnail", "border", "corners", "histogram", "source")
+PICTURES = {"thumbnail", "border", "corners", "histogram"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -78,7 +79,13 @@ def plant(name, films, covid, thumbnails):
     if name == "attributes":
         films.loc[covid, "sex"] = pd.NA
     if name == "thumbnail":
-        thumbnails[covid, :4, :4] = 255
+        thumbnails[covid, 12:16, 12:16] = 255
+    if name == "border":
+        thumbnails[covid, 0, 8:24] = 255
+    if name == "corners":
+        thumbnails[covid, 2:5, 2:5] = 255
+    if name == "histogram":
+        thumbnails[covid] //= 2
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -88,8 +95,9 @@ def test_a_planted_shortcut_raises_its_floor_and_no_other(name, nothing_planted)
     found = measure(films, target, thumbnails)
     assert found[name].value > 0.99
     assert found[f"{name}.accuracy"].value > 0.97
-    assert best_floor(found.values()).metric == f"floor.{name}"
-    for other in set(FLOORS) - {name}:
+    alike = PICTURES if name in PICTURES else {name}  # what one look at a picture shows, another may show too
+    assert best_floor(found.values()).metric in {f"floor.{floor}" for floor in alike}
+    for other in set(FLOORS) - alike:
         assert found[other] == nothing_planted[other]
 
 

@@ -6,6 +6,9 @@ A score only says something about lungs by what it adds to the best of these:
   format, bits, photometric interpretation, and the original size where the source states it.
 * `floor.attributes`: the same on view, sex, age and manufacturer, a missing value being a level of its own.
 * `floor.thumbnail`: the same on the film shrunk to 8 x 8 pixels.
+* `floor.border`, `floor.corners`: the same on the outermost sixteenth all round, and on four corners of a quarter of
+  the side each: collimation, frames, markers, burnt-in text.
+* `floor.histogram`: the same on the film's grey levels in 16 bins, wherever they lie.
 * `floor.source`: how often each label occurs in the film's source, counted on the training films.
 
 A floor nothing is known for (no attribute stated, no thumbnails, one source only) has the value None.
@@ -32,7 +35,7 @@ __all__ = ["best_floor", "shortcut_floors"]
 
 SIDE = 8
 """Pixels a side of the thumbnail the floor is measured on."""
-TREES = 100
+TREES = 60
 LEAF = 2
 """Training films a leaf holds at least."""
 FILMS_A_TREE = 10_000
@@ -82,13 +85,13 @@ def shortcut_floors(
     """
     codes = _codes(target, classes, len(films))
     _check(repeats, len(films))
-    pictures = None if thumbnails is None else _shrunk(thumbnails, len(films))
-    guesses = {
-        "header": _forest(_table(_with_shape(films), HEADER_NUMBERS, HEADER_WORDS), codes, len(classes), seed),
-        "attributes": _forest(_table(films, ATTRIBUTE_NUMBERS, ATTRIBUTE_WORDS), codes, len(classes), seed),
-        "thumbnail": _forest(pictures, codes, len(classes), seed),
-        "source": _frequencies(films["source"], codes, len(classes)),
+    seen: dict[str, Floats | None] = {
+        "header": _table(_with_shape(films), HEADER_NUMBERS, HEADER_WORDS),
+        "attributes": _table(films, ATTRIBUTE_NUMBERS, ATTRIBUTE_WORDS),
+        **_looks(thumbnails, len(films)),
     }
+    guesses = {name: _forest(features, codes, len(classes), seed) for name, features in seen.items()}
+    guesses["source"] = _frequencies(films["source"], codes, len(classes))
     nobody = Predicted("test", tuple(classes), codes, _groups(films["group_id"]), ())
     scores: list[Score] = []
     for name, guess in guesses.items():
@@ -161,6 +164,27 @@ def _table(films: pd.DataFrame, numbers: Sequence[str], words: Sequence[str]) ->
         else:
             columns.append(pd.factorize(films[name].astype(object), sort=True)[0].astype(float))
     return np.column_stack(columns) if columns else None
+
+
+def _looks(thumbnails: NDArray[np.uint8] | None, films: int) -> dict[str, Floats | None]:
+    """What can be seen of a film without seeing a lung: (F, K) for each of four ways to look at (F, S, S)."""
+    if thumbnails is None:
+        return dict.fromkeys(("thumbnail", "border", "corners", "histogram"))
+    small = _shrunk(thumbnails, films)
+    side = thumbnails.shape[1]
+    ring, corner = max(1, side // 16), side // 4
+    edge = np.ones((side, side), bool)
+    edge[ring:-ring, ring:-ring] = False
+    corners = np.zeros((side, side), bool)
+    for rows in (slice(corner), slice(-corner, None)):
+        corners[rows, :corner] = corners[rows, -corner:] = True
+    levels = np.stack([np.bincount(film, minlength=16)[:16] for film in (thumbnails // 16).reshape(films, -1)])
+    return {
+        "thumbnail": small,
+        "border": thumbnails[:, edge].astype(np.float64),
+        "corners": thumbnails[:, corners].astype(np.float64),
+        "histogram": levels / side**2,
+    }
 
 
 def _shrunk(thumbnails: NDArray[np.uint8], films: int) -> Floats:

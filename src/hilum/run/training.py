@@ -139,7 +139,7 @@ def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | 
 def _read_sources(recipe: Recipe, root: Path | None, processes: int | None, watch: Watch) -> Index:
     if root is None or not recipe.films.sources:
         raise UsageError("the recipe names no sources; give an index of your films with --index FILE")
-    records = (record for source in recipe.films.sources for record in read_source(source, root))
+    records = [record for source in recipe.films.sources for record in read_source(source, root)]
     with watch("check films") as progress:
         return build_index(records, root, processes=processes, progress=progress)
 
