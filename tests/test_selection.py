@@ -50,6 +50,15 @@ def test_a_label_not_assessed_makes_no_class() -> None:
     assert reasons(select_films(films, recipe()))[2] == "no label of any class"
 
 
+def test_absent_is_a_class_of_its_own_and_missing_is_none() -> None:
+    told = checked_recipe({"title": "t", "classes": {"ill": ["covid19"], "rest": ["!covid19"]}})
+    chosen = select_films(index(*BOTH, {"label.covid19": None}), told)
+    assert [None if pd.isna(name) else name for name in chosen.table[TARGET]] == ["ill", "rest", None]
+    wrong = checked_recipe({"title": "t", "classes": {"ill": ["covid19"], "rest": ["!covid-19"]}})
+    with pytest.raises(UsageError, match="did you mean 'covid19'"):
+        select_films(index(*BOTH), wrong)
+
+
 def test_what_was_left_out_before_keeps_its_reason() -> None:
     films = index(*BOTH, {"labels": "normal", "left_out": "truncated: a.png"}, {"left_out": "empty: b.png"})
     assert reasons(select_films(films, recipe(views=["AP", "PA"])))[2:] == ["truncated: a.png", "empty: b.png"]

@@ -102,18 +102,22 @@ def index(
     """
     from hilum.index import build_index, counted
     from hilum.sources import read_folder, read_source
+    from hilum.sources.tables import films_under
 
     if "folder" in sources and len(sources) > 1:
         raise UsageError("'folder' stands alone: index it by itself")
     if (labels or column) and sources != ["folder"]:
         raise UsageError("--labels and --column go with the source 'folder'")
     if sources == ["folder"]:
-        records = read_folder(root, labels=labels, columns=_pairs(column or []))
+        records = list(read_folder(root, labels=labels, columns=_pairs(column or [])))
     else:
-        records = (record for name in sources for record in read_source(name, root))
+        records = [record for name in sources for record in read_source(name, root)]
     with watch("check films") as progress:
         made = build_index(records, root, processes=processes, progress=progress)
     made.save(out)
+    if labels:
+        unnamed = len(set(films_under(root)) - {record.path for record in records})
+        say_left_out({f"in {root} but not named in {labels.name}": unnamed} if unnamed else {})
     say_left_out(counted(made.left_out["left_out"]))
     twins = made.table[["duplicate_of", "near_duplicate_of"]].notna().sum()
     OUT.print(
@@ -202,11 +206,14 @@ def train(
     from hilum.index import Index, counted
     from hilum.report.pages import write_run_report
     from hilum.run import find_recipe, train_run
+    from hilum.train import is_leader
 
     if (root is None) == (index_file is None):
         raise UsageError("say where the films are: --root DATA, or --index FILE")
     given = Index.load(index_file) if index_file else None
     run = train_run(find_recipe(recipe), root, out, given=given, processes=processes, watch=watch)
+    if not is_leader():
+        return
     say_left_out(counted(run.index.left_out["left_out"]))
     _say_result(run.folder)
     OUT.print(f"report: {write_run_report(run)}\nbundle: {run.folder / 'bundle'}", highlight=False, soft_wrap=True)

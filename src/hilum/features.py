@@ -51,9 +51,9 @@ class FeatureCache:
             for view in range(self.recipe.schedule.views)
             for row, sha in enumerate(hashes)
         }
-        todo = [(key, *wanted[key]) for key in self._cache.missing(wanted)]
-        self._cache.add(self._computed(todo, frames, progress))
-        return len(todo)
+        return self._cache.fill(
+            wanted, lambda missing: self._computed([(key, *wanted[key]) for key in missing], frames, progress)
+        )
 
     def view(self, films: pd.DataFrame, view: int = 0) -> NDArray[np.float32]:
         """(N, size) vectors of one view of the films."""

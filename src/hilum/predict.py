@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.bundle import Bundle, points_of
-from hilum.cache import make_frame
-from hilum.errors import DataError
+from hilum.errors import DataError, UnreadableFilm
 from hilum.networks import SCORING_BATCH
 from hilum.parallel import Crashed, spread
-from hilum.preprocess import Frame
-from hilum.records import Finding, Prediction
+from hilum.pixels import read_film
+from hilum.preprocess import Frame, Preprocess
+from hilum.records import Finding, Prediction, View
+from hilum.sources.tables import films_under
 
 DECIDES = "youden"
 """The operating point that decides between two classes; three or more are decided by the highest probability."""
@@ -24,7 +25,7 @@ FEW = 8
 
 
 def find_films(paths: Sequence[Path]) -> list[Path]:
-    """Files as given; folders as every file below them, sorted, hidden ones aside.
+    """Files as given; folders as every film below them, sorted: known suffixes, and DICOM whatever its name.
 
     Raises:
         DataError: a path does not exist, or a folder is empty.
@@ -33,9 +34,9 @@ def find_films(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist")
-        inside = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        inside = [path] if path.is_file() else films_under(path)
         if not inside:
-            raise DataError(f"folder {path} holds no file")
+            raise DataError(f"folder {path} holds no film")
         found += inside
     return found
 
@@ -53,7 +54,7 @@ def predict_films(bundle: Bundle, paths: Sequence[Path], *, processes: int | Non
 
 def _frames(bundle: Bundle, paths: Sequence[Path], processes: int | None) -> Iterator[tuple[Path, Frame | str]]:
     """Frames or reasons in order, whatever order the processes finish in."""
-    work = partial(make_frame, preprocess=bundle.preprocess)
+    work = partial(_readable, preprocess=bundle.preprocess, views=bundle.recipe.films.views)
     items = [(str(number), path) for number, path in enumerate(paths)]
     ready: dict[int, Frame | str] = {}
     following = 0
@@ -62,6 +63,21 @@ def _frames(bundle: Bundle, paths: Sequence[Path], processes: int | None) -> Ite
         while following in ready:
             yield paths[following], ready.pop(following)
             following += 1
+
+
+def _readable(item: tuple[str, Path], *, preprocess: Preprocess, views: tuple[View, ...]) -> Frame | str:
+    """One film's frame, or why there is none: unreadable, or by its own header not what the bundle reads."""
+    path = item[1]
+    try:
+        film = read_film(path, at_least_px=preprocess.size_px)
+    except (UnreadableFilm, OSError) as error:
+        return str(error)
+    stated = film.facts.view_position
+    if stated is View.OTHER and View.OTHER not in views:
+        return f"not applicable: {path.name} is no chest film by its own header"
+    if stated is View.LATERAL and views and View.LATERAL not in views:
+        return f"not applicable: {path.name} is a lateral film by its own header; the bundle reads {', '.join(views)}"
+    return preprocess.frame(film.pixels)
 
 
 def _judge(bundle: Bundle, batch: Sequence[tuple[Path, Frame | str]]) -> Iterator[Prediction]:

@@ -22,6 +22,10 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What TOML takes as a key without quotes."""
 
 
+ABSENT = "!"
+"""Before a label in a recipe's class: the label was assessed and is absent, which is not the same as missing."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -32,9 +36,11 @@ class Films(_Part):
     sources: tuple[str, ...] = ()
     """Names of sources, as `hilum sources` lists them; none takes every film of an index given with `--index`."""
     modality: Literal["XR", "CT"] = "XR"
+    """Radiographs, or the CT slices some collections mix in."""
     views: tuple[View, ...] = ()
     """Views to keep; empty keeps all. A film whose view is not stated is kept only with `unstated_view`."""
     unstated_view: bool = True
+    """Whether films whose source states no view take part where `views` asks for some."""
     duplicates: Literal["first", "all"] = "first"
     """`first` keeps one of several films with the same bytes or the same picture; `all` keeps them, in one group."""
 
@@ -53,6 +59,7 @@ class Network(_Part):
     hidden: tuple[int, ...] = ()
     """Dense layers (ReLU) between vector and classes."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the last hidden vector dropped in training."""
     standardise: bool = True
     """Scale the vector by the training films' mean and deviation before the head."""
     train_from: str | None = None
@@ -65,6 +72,7 @@ class Augmentation(_Part):
     """Random changes to training films only."""
 
     rotate_degrees: float = Field(default=0.0, ge=0, le=180)
+    """Rotation drawn from [-rotate_degrees, rotate_degrees]."""
     zoom: float = Field(default=0.0, ge=0, lt=1)
     """Scale drawn from [1 - zoom, 1 + zoom]."""
     shift: float = Field(default=0.0, ge=0, lt=1)
@@ -72,7 +80,9 @@ class Augmentation(_Part):
     flip: bool = False
     """Left-right flip of every second film."""
     brightness: float = Field(default=0.0, ge=0, lt=1)
+    """Grey levels multiplied by a draw from [1 - brightness, 1 + brightness]."""
     contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Distance from the film's mean multiplied by a draw from [1 - contrast, 1 + contrast]."""
 
     @property
     def changes_nothing(self) -> bool:
@@ -83,11 +93,16 @@ class Schedule(_Part):
     """How the trained part is fitted."""
 
     epochs: int = Field(default=60, ge=1)
+    """Passes over the training films at most; with `lbfgs`, rounds of five iterations."""
     batch_films: int = Field(default=64, ge=1)
+    """Films a step; `lbfgs` takes all at once."""
     optimiser: Literal["adam", "amsgrad", "adamw", "sgd", "lbfgs"] = "adamw"
     """`lbfgs` fits a head on cached features in whole batches, to the optimum of a convex problem."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """At the first step; see `decay`. `lbfgs` searches its own step."""
     weight_decay: float = Field(default=0.0, ge=0)
+    """Penalty on squared weights; decoupled with `adamw`; with `lbfgs` half of it times the squared weights is added to
+    the mean loss."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """For `sgd` only."""
     decay: Literal["constant", "cosine", "inverse"] = "constant"
@@ -116,7 +131,9 @@ class Judgement(_Part):
     """How the run is scored."""
 
     operating_points: tuple[str, ...] = ("youden", "sensitivity>=0.95", "specificity>=0.95")
+    """Thresholds chosen on the tune fold: `youden`, `sensitivity>=S`, `specificity>=S`, or a number."""
     resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples of groups behind every interval."""
     calibrate: bool = True
     """Fit a temperature on the tune fold."""
 
@@ -125,9 +142,11 @@ class Recipe(_Part):
     """Everything that decides a run's result."""
 
     title: str
+    """What the run is called in reports and bundles."""
     films: Films = Films()
     classes: dict[str, tuple[str, ...]]
-    """Class -> labels of the index that make it up. The first of two classes is the positive one."""
+    """Class -> labels of the index that make it up; `!NAME` stands for films assessed and found without NAME. The first
+    of two classes is the positive one."""
     split: SplitPlan = SplitPlan()
     preprocess: Preprocess = Preprocess()
     network: Network = Network()

@@ -4,7 +4,7 @@ import pandas as pd
 
 from hilum.errors import DataError, unknown_name
 from hilum.index import LABEL, Index
-from hilum.recipe import Recipe
+from hilum.recipe import ABSENT, Recipe
 from hilum.records import View
 
 TARGET = "target"
@@ -50,11 +50,13 @@ def targets(index: Index, recipe: Recipe, *, every_class: bool = True) -> tuple[
     table = index.table
     fits = pd.DataFrame(index=table.index)
     for name, labels in recipe.classes.items():
-        unknown = [label for label in labels if LABEL + label not in table.columns]
+        unknown = [label for label in labels if LABEL + label.removeprefix(ABSENT) not in table.columns]
         if unknown and every_class:
-            raise unknown_name(f"label (class '{name}')", unknown[0], index.labels)
-        known = [LABEL + label for label in labels if label not in unknown]
-        fits[name] = table[known].fillna(value=False).astype(bool).any(axis=1)
+            raise unknown_name(f"label (class '{name}')", unknown[0].removeprefix(ABSENT), index.labels)
+        fits[name] = False
+        for label in (label for label in labels if label not in unknown):
+            assessed = table[LABEL + label.removeprefix(ABSENT)]
+            fits[name] |= (assessed == (not label.startswith(ABSENT))).fillna(value=False).astype(bool)
     count = fits.sum(axis=1)
     target = fits.idxmax(axis=1).where(count == 1).astype("string")
     return target, count > 1

@@ -33,6 +33,7 @@ class SplitPlan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["fractions", "kfold"] = "fractions"
+    """One division by shares, or every film tested once."""
     tune: float = Field(default=0.15, ge=0, lt=1)
     """Share of the films for the tune fold; of those not tested, with `kfold` or `hold_out_from`."""
     test: float = Field(default=0.2, ge=0, lt=1)

@@ -113,6 +113,10 @@ class DicomHeader:
 
 
 @contextmanager
+NOBODY = frozenset(("", "0", "00000", "anon", "anonymous", "anonymized", "anonymised", "unknown", "none", "na", "n/a", "test"))
+"""Patient ids (case aside) that anonymisers and consoles put where there is none: they would join everybody's films."""
+
+
 def quiet() -> Iterator[None]:
     """Keep pydicom's warnings and log records, which quote attribute values, from everybody.
 
@@ -327,7 +331,7 @@ def _day(stated: str | None) -> str | None:
 
 def _patient(data: Dataset) -> str | None:
     stated = text(data, "PatientID")
-    if stated is None:
+    if stated is None or stated.strip().casefold() in NOBODY:
         return None
     return hashlib.sha256(f"{text(data, 'IssuerOfPatientID') or ''}\0{stated}".encode()).hexdigest()[:16]
 

@@ -77,7 +77,7 @@ class Film:
     facts: FilmFacts
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an answer; the reader turns it into `UnreadableFilm`
+class Refused(Exception):
     """Why a file is not read: a kind to count by and the end of a sentence that begins with the file's name."""
 
     def __init__(self, kind: str, says: str) -> None:

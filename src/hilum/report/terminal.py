@@ -1,7 +1,6 @@
 """Results as text tables for a terminal."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table

@@ -1,17 +1,21 @@
 """A run's bundle on other films, without those it was trained on."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 
+from hilum.audit.floors import shortcut_floors
 from hilum.bundle import load_bundle
 from hilum.cache import FrameCache
 from hilum.duplicates import looks_like
 from hilum.errors import DataError
-from hilum.evaluate import Evaluation, evaluate
+from hilum.evaluate import Evaluation, Score, evaluate
 from hilum.fitting import prediction_table
-from hilum.index import Index
+from hilum.index import Index, counted
 from hilum.run.folder import Run
-from hilum.run.training import Watch, unwatched
-from hilum.selection import select_films
+from hilum.run.training import Watch, thumbnails, unwatched
+from hilum.selection import TARGET, select_films
 
 
 def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> tuple[Evaluation, pd.Series]:
@@ -29,7 +33,8 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
     chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
     films = chosen.films
     if films.empty:
-        raise DataError("every film of that index was left out; see why with: hilum describe")
+        reasons = ", ".join(f"{why} ({n})" for why, n in counted(chosen.left_out["left_out"]).items())
+        raise DataError(f"no film of that index can be scored: {reasons}")
     with watch("decode films") as progress:
         cache = FrameCache(bundle.preprocess)
         cache.fill(films, chosen.root, progress=progress)
@@ -43,9 +48,34 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
         temperature=bundle.temperature,
         index_digest=chosen.digest,
         bundle_digest=bundle.digest,
+        floors=_floors(run, films, cache, watch),
         resamples=run.recipe.judgement.resamples,
     )
     return evaluation, chosen.left_out["left_out"]
+
+
+def _floors(run: Run, films: pd.DataFrame, cache: FrameCache, watch: Watch) -> tuple[Score, ...]:
+    """What classifiers without a look at a lung, fitted on the run's films, reach on the others.
+
+    None where the run's films are no longer at hand: the headline then says that the floor was not measured.
+    """
+    known = run.index.films
+    try:
+        with watch("decode run's films") as progress:
+            cache.fill(known, run.index.root, progress=progress)
+    except DataError:
+        return ()
+    both = pd.concat([known, films], ignore_index=True)
+    rows = np.arange(len(both))
+    scores = shortcut_floors(
+        both,
+        both[TARGET],
+        np.concatenate([thumbnails(cache.view(known)), thumbnails(cache.view(films))]),
+        repeats=[[(rows[: len(known)], rows[len(known) :])]],
+        classes=run.recipe.class_names,
+        resamples=run.recipe.judgement.resamples,
+    )
+    return tuple(replace(score, fold="external") for score in scores)
 
 
 def seen_in_training(chosen: Index, trained: Index) -> pd.Series:

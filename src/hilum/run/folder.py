@@ -39,7 +39,7 @@ class Run:
 
     @cached_property
     def index(self) -> Index:
-        return Index.load(self.folder / "index.parquet")
+        return Index.load(self._finished("index.parquet"))
 
     @cached_property
     def splits(self) -> list[Split]:
@@ -71,7 +71,7 @@ class Run:
 
     def _finished(self, name: str) -> Path:
         file = self.folder / name
-        if not file.is_file():
+        if self.recipe_text and not file.is_file():
             raise UsageError(
                 f"the run in {self.folder} is not finished: {name} is missing; continue it with: hilum train"
             )

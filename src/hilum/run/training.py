@@ -91,7 +91,8 @@ def train_run(
 def _open(text: str, out: Path) -> Run:
     recipe = parse_recipe(text)
     file = out / "recipe.toml"
-    if file.is_file() and Run(out).recipe.digest != recipe.digest:
+    begun = (out / "index.parquet").is_file()
+    if begun and file.is_file() and Run(out).recipe.digest != recipe.digest:
         raise UsageError(f"{out} holds a run of another recipe; choose another --out or remove that folder")
     write_text(file, text)
     return Run(out)
