@@ -32,6 +32,11 @@ from pydicom.uid import (
 from hilum.pixels.film import MOST_BYTES, FilmFacts, Refused, check_size, refusing
 from hilum.records import Sex, View
 
+NOBODY = frozenset(
+    ("", "0", "00000", "anon", "anonymous", "anonymized", "anonymised", "unknown", "none", "na", "n/a", "test")
+)
+"""Patient ids (case aside) that anonymisers and consoles put where there is none: they would join everybody's films."""
+
 DESCRIBING = (
     "SOPClassUID",
     "Modality",
@@ -113,10 +118,6 @@ class DicomHeader:
 
 
 @contextmanager
-NOBODY = frozenset(("", "0", "00000", "anon", "anonymous", "anonymized", "anonymised", "unknown", "none", "na", "n/a", "test"))
-"""Patient ids (case aside) that anonymisers and consoles put where there is none: they would join everybody's films."""
-
-
 def quiet() -> Iterator[None]:
     """Keep pydicom's warnings and log records, which quote attribute values, from everybody.
 
