@@ -26,10 +26,10 @@ demo: install  ## simulated cohort -> training -> evaluation -> report
 	@echo "open this in a browser: $(DEMO)/run/report.html"
 
 test: install  ## every test but the slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m 'not slow' -n auto --maxprocesses 4
 
 test-slow: install  ## the slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -q -m slow --durations 10
 
 check: install  ## style, types, layers
 	$(BIN)/ruff format --check .

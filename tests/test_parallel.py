@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,9 @@ def test_several_processes_are_others(work: Any) -> None:
     assert os.getpid() not in pids
 
 
-def test_nothing_to_do_starts_no_process(work: Any) -> None:
-    start = time.perf_counter()
+def test_nothing_to_do_starts_no_process(work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", None)
     assert list(spread(work.square, [], processes=2)) == []
-    assert time.perf_counter() - start < 0.5
 
 
 @pytest.mark.parametrize("kind", ["dies", "segmentation fault"])

@@ -99,7 +99,7 @@ def test_a_folder_is_every_file_below_it_but_hidden_ones(films: list[Path], tmp_
 def test_a_path_without_films_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone does not exist"):
         find_films([tmp_path / "gone"])
-    with pytest.raises(DataError, match="holds no file"):
+    with pytest.raises(DataError, match="holds no film"):
         find_films([tmp_path])
 
 

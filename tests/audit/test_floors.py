@@ -1,5 +1,3 @@
-import time
-
 import cv2
 import numpy as np
 import pandas as pd
@@ -170,14 +168,6 @@ def test_what_does_not_fit_is_refused():
     for bad in ([], [(rows, rows)], [(rows[:30], rows[30:]), (rows[:30], rows[30:])], [(rows[:30], rows[30:] + 1)]):
         with pytest.raises(DataError, match="fold"):
             measure(films, target, thumbnails, repeats=[bad])
-
-
-def test_quick_enough(monkeypatch):
-    monkeypatch.setattr(floors, "TREES", 100)
-    films, target, thumbnails = cohort(680)
-    start = time.process_time()
-    measure(films, target, thumbnails, resamples=1000)
-    assert time.process_time() - start < 10
 
 
 @pytest.fixture(scope="module")

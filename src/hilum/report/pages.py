@@ -33,7 +33,7 @@ def gather(run: Run) -> RunReport:
         warnings.append(f"{unread} example films are no longer readable where the index says they are")
     return RunReport(
         title=run.recipe.title,
-        recipe_name=run.recipe.title,
+        recipe_name=run.recipe.digest[:12],
         recipe_toml=run.recipe_text,
         evaluation=run.evaluation,
         description=describe(index.films, index.left_out),
