@@ -308,15 +308,19 @@ def predict(
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     out: Annotated[Path | None, typer.Option(help="Where to write it; default RUN/report.html.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Also write every figure as an SVG file here.")] = None,
 ) -> None:
     """Write a run's page: data, split, curves, figures, examples, provenance.
 
     Example: `hilum report RUN`
     """
-    from hilum.report.pages import write_run_report
+    from hilum.report.pages import write_figures, write_run_report
     from hilum.run import Run
 
-    OUT.print(f"report: {write_run_report(Run(run_folder), out)}", highlight=False, soft_wrap=True)
+    run = Run(run_folder)
+    OUT.print(f"report: {write_run_report(run, out)}", highlight=False, soft_wrap=True)
+    if figures:
+        OUT.print(f"figures: {len(write_figures(run, figures))} in {figures}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import pytest
 from hilum.errors import UsageError
 from hilum.records import DISCLAIMER
 from hilum.report.films import SIDE_PX
-from hilum.report.pages import example_films, gather, write_run_report
+from hilum.report.pages import example_films, gather, write_figures, write_run_report
 from hilum.run import Run
 
 
@@ -70,6 +70,13 @@ def test_films_that_went_away_are_counted_not_invented(finished: Path) -> None:
     examples, unread = example_films(moved, run.predictions, run.recipe.class_names)
     assert not examples
     assert unread > 0
+
+
+def test_figures_are_files_of_their_own(finished: Path, tmp_path: Path) -> None:
+    written = write_figures(Run(finished), tmp_path)
+    assert {"floors", "roc", "confusion", "learning"} <= {path.stem for path in written}
+    for path in written:
+        assert path.read_text(encoding="utf-8").lstrip().startswith("<svg")
 
 
 def test_an_unfinished_run_has_no_page(finished: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ timm: Wightman, "PyTorch Image Models", 2019, doi 10.5281/zenodo.4414861.
 """
 
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Origin:
     digest: str
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """(N, channels, H, W) -> (N, features, h, w), the map at one level of a convolutional network."""
 
     def __init__(self, body: nn.Module, *, features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -47,8 +48,8 @@ class Backbone(nn.Module):
         self.mean = mean
         self.std = std
 
-    def forward(self, films: Tensor) -> Tensor:
-        raise NotImplementedError("a Backbone is one of its kinds")
+    @abstractmethod
+    def forward(self, films: Tensor) -> Tensor: ...
 
 
 class _Last(Backbone):

@@ -13,7 +13,7 @@ from hilum.index import Index
 from hilum.pixels import read_film
 from hilum.report import tables
 from hilum.report.films import SIDE_PX, ExampleFilm, Kind, choose_examples
-from hilum.report.html import RunReport, run_report
+from hilum.report.html import RunReport, run_figures, run_report
 from hilum.run import Run
 
 
@@ -22,6 +22,15 @@ def write_run_report(run: Run, out: Path | None = None) -> Path:
     path = out or run.folder / "report.html"
     write_text(path, run_report(gather(run)))
     return path
+
+
+def write_figures(run: Run, folder: Path) -> list[Path]:
+    """Write every figure of the run's page as an SVG file of its own, for papers and slides."""
+    paths = []
+    for name, svg in run_figures(gather(run)).items():
+        paths.append(folder / f"{name}.svg")
+        write_text(paths[-1], svg)
+    return paths
 
 
 def gather(run: Run) -> RunReport:
