@@ -1,7 +1,6 @@
+import json
 from dataclasses import replace
 from pathlib import Path
-
-import json
 
 import numpy as np
 import pandas as pd
@@ -163,7 +162,7 @@ def test_a_division_comes_back_as_it_was_saved(
     assert (back.fitted.best_epoch, back.fitted.precision) == (told.fitted.best_epoch, told.fitted.precision)
     pd.testing.assert_frame_equal(back.predictions, told.predictions, check_dtype=False)
     np.testing.assert_allclose(back.fitted.history, told.fitted.history, rtol=1e-12)
-    epochs = json.loads((tmp_path / "history.json").read_text(encoding="utf-8"))
+    epochs = json.loads((tmp_path / "division" / "history.json").read_text(encoding="utf-8"))
     assert [row["epoch"] for row in epochs] == told.fitted.history["epoch"].tolist()
 
 

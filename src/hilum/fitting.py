@@ -40,7 +40,7 @@ class Division:
     predictions: pd.DataFrame
 
     def save(self, folder: Path) -> None:
-        """Write history (CSV, JSON) and predictions, then division.json, whose presence says that the division is done."""
+        """Write history (CSV, JSON) and predictions, then division.json, which says that the division is done."""
         with written_aside(folder / "history.csv") as aside:
             self.fitted.history.to_csv(aside, index=False)
         write_json(folder / "history.json", json.loads(self.fitted.history.to_json(orient="records")))
