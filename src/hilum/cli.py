@@ -333,7 +333,7 @@ def simulate(
     labels: Annotated[str | None, typer.Option(help="Labels, comma-separated; default all four.")] = None,
     sites: Annotated[int, typer.Option(help="Hospitals.", min=1)] = 4,
     plant: Annotated[
-        list[str] | None, typer.Option(help="Shortcut, KIND=LABEL@STRENGTH[:shuffled]; repeatable.")
+        list[str] | None, typer.Option(help="Shortcut, KIND=LABEL[@STRENGTH][:shuffled]; repeatable.")
     ] = None,
     lesions: Annotated[bool, typer.Option(help="--no-lesions: the control cohort without disease.")] = True,
     counterfactuals: Annotated[bool, typer.Option(help="Also every diseased film without its disease.")] = False,

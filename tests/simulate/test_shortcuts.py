@@ -23,7 +23,7 @@ def test_parsing_undoes_writing(kind: str, strength: float, shuffled: bool) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "marker", "marker=covid19", "marker@0.9", "=covid19@0.9", "marker=covid19@high", "marker=covid19@0.9:twice",
+    ["", "marker", "marker=covid19@", "marker@0.9", "=covid19@0.9", "marker=covid19@high", "marker=covid19@0.9:twice",
      "marker=@0.9", "marker=covid19@nan"],
 )  # fmt: skip
 def test_what_is_no_plant_is_refused_with_an_example(text: str) -> None:

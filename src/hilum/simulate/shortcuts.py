@@ -129,22 +129,24 @@ class Plant:
 
     @classmethod
     def parse(cls, text: str) -> "Plant":
-        """Read `kind=label@strength`, optionally followed by `:shuffled`.
+        """Read `kind=label@strength`, optionally followed by `:shuffled`; without `@strength` it is 1.
 
         >>> Plant.parse("marker=covid19@0.9")
         Plant(kind='marker', label='covid19', strength=0.9, shuffled=False)
+        >>> Plant.parse("marker=covid19").strength
+        1.0
 
         Raises:
             UsageError: the text has another form, or a value is out of range.
         """
         body, _, control = text.partition(":")
         kind, equals, rest = body.partition("=")
-        label, at, strength = rest.rpartition("@")
+        label, at, strength = rest.partition("@")
         try:
-            value = float(strength)
+            value = float(strength) if at else 1.0
         except ValueError:
             value = float("nan")
-        if not (equals and at and kind and label) or np.isnan(value) or control not in ("", "shuffled"):
+        if not (equals and kind and label) or np.isnan(value) or control not in ("", "shuffled"):
             raise UsageError(f"cannot read plant '{text}'; write kind=label@strength, for example marker=covid19@0.9")
         return cls(kind=kind.strip(), label=label.strip(), strength=value, shuffled=control == "shuffled")
 
