@@ -23,10 +23,10 @@ MOST_POINTS = 200
 
 
 def learning_curves(history: pd.DataFrame, *, name: str = "learning") -> str:
-    """Loss and tune accuracy by epoch: thin lines for repeats, thick for their mean, a dot on each best epoch.
+    """Loss and tune accuracy by epoch: thin lines for divisions, thick for their mean, a dot on each best epoch.
 
     Args:
-        history: repeat, epoch, train_loss, tune_loss, tune_accuracy.
+        history: repeat, division (optional), epoch, train_loss, tune_loss, tune_accuracy.
         name: of the figure, unique on its page.
     """
 
@@ -41,8 +41,8 @@ def learning_curves(history: pd.DataFrame, *, name: str = "learning") -> str:
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         canvas.legend_above(sheet, above, columns=3)
 
-    repeats = history["repeat"].nunique()
-    text = f"Loss and tune accuracy by epoch, {repeats} repeats; the dots mark the epoch with the lowest tune loss."
+    lines = len(history[_line_columns(history)].drop_duplicates())
+    text = f"Loss and tune accuracy by epoch, {lines} divisions; the dots mark the epoch with the lowest tune loss."
     return canvas.svg(name, text, draw, height=400)
 
 
@@ -68,10 +68,15 @@ def learning_overlay(histories: Mapping[str, pd.DataFrame], *, name: str = "over
     return canvas.svg(name, f"Tune loss and accuracy of {len(histories)} runs by epoch.", draw, height=420)
 
 
+def _line_columns(history: pd.DataFrame) -> list[str]:
+    """What tells one fitted division from another: the seed and, with several folds, the fold."""
+    return [name for name in ("repeat", "division") if name in history]
+
+
 def _repeats(
     axes: Axes, history: pd.DataFrame, measure: str, colour: str, line: Any, label: str, *, mark_best: bool = False
 ) -> None:
-    by_repeat = history.pivot_table(index="epoch", columns="repeat", values=measure)
+    by_repeat = history.pivot_table(index="epoch", columns=_line_columns(history), values=measure)
     if by_repeat.empty:
         return
     alone = by_repeat.shape[1] == 1

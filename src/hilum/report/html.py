@@ -137,8 +137,8 @@ def _run_plot(name: str, text: str, content: RunReport) -> Plot:
 _CAPTIONS = {
     "floors": "The network beside classifiers that never see a lung, on the same folds. Lines are 95 % intervals; "
     "what lies in the tinted band is reached without a look at a lung.",
-    "learning": "Learning curves. Thin lines are repeats, thick lines their mean while all run; a dot marks the epoch "
-    "with the lowest tune loss.",
+    "learning": "Learning curves. Thin lines are divisions, thick lines their mean while all run; a dot marks the "
+    "epoch with the lowest tune loss.",
     "roc": "Receiver operating characteristic by class, each against the rest, with AUROC and 95 % interval.",
     "pr": "Precision and recall by class, with average precision and 95 % interval; dotted lines mark the prevalence, "
     "which chance reaches.",

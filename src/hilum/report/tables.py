@@ -143,7 +143,7 @@ def of_points(evaluation: Evaluation, fold: str) -> Grid:
         if metrics
     ]
     return Grid(
-        caption=f"Operating points (chosen on the tune fold), {_fold_name(fold, scores.values())}",
+        caption=f"Operating points (chosen on the tune fold), {_fold_name(fold, _whole(evaluation, fold))}",
         head=("class", "operating point", "threshold", *map(metric_name, metrics)),
         rows=tuple(rows),
         texts=2,
@@ -258,7 +258,7 @@ def _by_class(evaluation: Evaluation, fold: str, metrics: Sequence[str], caption
 
 
 def _cell(score: Score | None) -> str:
-    return f"{score_text(score)}, n = {score.n:,}" if score else "–"
+    return f"{score_text(score)}\nn = {score.n:,}" if score else "–"
 
 
 def _bounds(score: Score) -> str:
