@@ -270,6 +270,16 @@ def test_the_report_holds_every_class_and_operating_point(four):
     assert text.count("sensitivity>=0.95") == 4
 
 
+def test_the_report_lists_every_floor_highest_first(four):
+    def floor(name, area):
+        return ev.Score(metric=f"floor.{name}", value=area, low=None, high=None, n=400)
+
+    floors = (floor("header", 0.6), floor("thumbnail", 0.7), floor("source", None), floor("thumbnail.accuracy", 0.9))
+    text = ev.classification_report(dataclasses.replace(four[2], floors=floors))
+    assert text.splitlines()[-3:] == ["shown no lung  macro AUROC", "thumbnail      0.700", "header         0.600"]
+    assert "shown no lung" not in ev.classification_report(dataclasses.replace(four[2], floors=()))
+
+
 def test_curves_are_there_and_short(four):
     _, _, evaluation = four
     assert len(evaluation.curves) == 12

@@ -338,7 +338,16 @@ def classification_report(evaluation: Evaluation) -> str:
         score = find_score(evaluation.scores, metric, fold=fold)
         if score is not None:
             lines.append(f"{metric.replace('_', ' ')}: {spelt(score)}")
-    return "\n".join([*lines, *_points_table(evaluation, fold)])
+    return "\n".join([*lines, *_points_table(evaluation, fold), *_floors_table(evaluation)])
+
+
+def _floors_table(evaluation: Evaluation) -> list[str]:
+    """Every floor that was measured, highest first."""
+    floors = [floor for floor in evaluation.floors if floor.metric.count(".") == 1 and floor.value is not None]
+    floors.sort(key=lambda floor: -(floor.value or 0.0))
+    area = "AUROC" if len(evaluation.classes) == 2 else "macro AUROC"
+    table = [["shown no lung", area], *([floor.metric.removeprefix("floor."), spelt(floor)] for floor in floors)]
+    return ["", *_aligned(table)] if floors else []
 
 
 def _points_table(evaluation: Evaluation, fold: str) -> list[str]:
