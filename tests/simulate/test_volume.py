@@ -37,6 +37,7 @@ def test_a_volume_is_read_scaled_and_in_its_axes(tmp_path: Path) -> None:
     [b"not gzip", gzip.compress(b"short"), gzip.compress(bytes(400)),
      gzip.compress(nifti(EMPTY, kind=4)[:-3]), gzip.compress(nifti(EMPTY, kind=99)),
      gzip.compress(nifti(EMPTY, kind=4))[:-20]],
+    ids=["no gzip", "short", "no header", "voxels missing", "unknown kind", "gzip broken off"],
 )  # fmt: skip
 def test_damaged_volumes_are_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "v.nii.gz"
