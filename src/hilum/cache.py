@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
-from hilum.parallel import Crashed, spread
-from hilum.pixels import read_film
+from hilum.parallel import Crashed, Progress, spread
+from hilum.pixels import Film, read_film
 from hilum.preprocess import Frame, Preprocess
-
-Progress = Callable[[int, int], None]
 
 
 class ArrayCache:
@@ -172,21 +170,22 @@ class FrameCache:
         return self._cache.view(films["sha256"].tolist())
 
 
-def make_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str:
-    """One film's frame, or why there is none."""
+def read_for(preprocess: Preprocess, path: Path) -> Film | str:
+    """A film decoded as large as its frame needs, or why it cannot be."""
     try:
-        film = read_film(item[1], at_least_px=preprocess.size_px)
+        return read_film(path, at_least_px=preprocess.size_px)
     except (UnreadableFilm, OSError) as error:
         return str(error)
-    return preprocess.frame(film.pixels)
 
 
 def _indexed_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str:
     """The frame of the very file that was indexed, known by its SHA-256; of any other file why there is none."""
     sha256, path = item
-    frame = make_frame(item, preprocess=preprocess)
+    film = read_for(preprocess, path)
+    if isinstance(film, str):
+        return film
     try:
-        return frame if isinstance(frame, str) or sha256_file(path) == sha256 else "its content has changed"
+        return preprocess.frame(film.pixels) if sha256_file(path) == sha256 else "its content has changed"
     except OSError as error:
         return str(error)
 

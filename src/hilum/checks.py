@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hilum import duplicates
 from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
-from hilum.parallel import Crashed, spread
+from hilum.parallel import Crashed, Progress, spread
 from hilum.pixels import FilmFacts, read_film
 
 VERSION = 2
@@ -38,12 +38,6 @@ CHECKED = {
     "phash": "string",
     "left_out": "string",
 }
-
-
-class Progress(Protocol):
-    """Called with films done and films in all."""
-
-    def __call__(self, done: int, total: int, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

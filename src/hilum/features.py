@@ -1,6 +1,6 @@
 """What a frozen backbone says of each film, computed once: training a head on it takes seconds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,9 @@ from hilum.cache import ArrayCache, ArrayView
 from hilum.files import cache_dir, digest_of
 from hilum.networks import Classifier, Origin
 from hilum.networks.classifier import films_a_pass
+from hilum.parallel import Progress
 from hilum.preprocess import Frame, Preprocess
 from hilum.recipe import Recipe
-
-Progress = Callable[[int, int], None]
 
 
 class FeatureCache:

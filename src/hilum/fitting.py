@@ -1,7 +1,7 @@
 """One division after another: fit on its train fold, calibrate and set thresholds on its tune fold, score the rest."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,12 +17,11 @@ from hilum.evaluate import OperatingPoint, choose_operating_points
 from hilum.features import FeatureCache, resolved
 from hilum.files import write_json, written_aside
 from hilum.networks import Classifier, Origin, build_classifier, logits_of
+from hilum.parallel import Progress
 from hilum.recipe import Recipe
 from hilum.selection import TARGET
 from hilum.split import Split
 from hilum.train import Fitted, Folds, fit_head, fit_network, processor
-
-Progress = Callable[[int, int], None]
 
 SCORED = ("tune", "test", "external")
 DONE = "division.json"

@@ -6,7 +6,7 @@ size and time of change, so a second run, or one that was interrupted, opens onl
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from operator import attrgetter
@@ -25,6 +25,7 @@ from hilum import duplicates
 from hilum.checks import CHECKED, Facts, check_films
 from hilum.errors import DataError
 from hilum.files import written_aside
+from hilum.parallel import Progress
 from hilum.records import Radiograph, View
 
 FORMAT = 1
@@ -58,7 +59,6 @@ SAID = tuple(one.name.removeprefix(HEADER) for one in fields(Facts) if one.name.
 
 COMPARED = {"duplicate_of": "string", "near_duplicate_of": "string"}
 
-Progress = Callable[[int, int], None]
 RowPairs = NDArray[np.int64]
 
 

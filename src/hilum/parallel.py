@@ -15,6 +15,9 @@ from hilum.errors import UsageError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
 IN_FLIGHT = 4
 """Items a process that are handed out and not yet answered: enough to keep it busy, few enough to stay small."""
 

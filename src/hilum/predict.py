@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.bundle import Bundle, points_of
-from hilum.errors import DataError, UnreadableFilm
+from hilum.cache import read_for
+from hilum.errors import DataError
 from hilum.networks import SCORING_BATCH
 from hilum.parallel import Crashed, spread
-from hilum.pixels import read_film
 from hilum.preprocess import Frame, Preprocess
 from hilum.records import Finding, Prediction, View
 from hilum.sources.tables import films_under
@@ -55,23 +55,22 @@ def predict_films(bundle: Bundle, paths: Sequence[Path], *, processes: int | Non
 def _frames(bundle: Bundle, paths: Sequence[Path], processes: int | None) -> Iterator[tuple[Path, Frame | str]]:
     """Frames or reasons in order, whatever order the processes finish in."""
     work = partial(_readable, preprocess=bundle.preprocess, views=bundle.recipe.films.views)
-    items = [(str(number), path) for number, path in enumerate(paths)]
+    items = list(enumerate(paths))
     ready: dict[int, Frame | str] = {}
     following = 0
     for (number, _), frame in spread(work, items, processes=1 if len(paths) <= FEW else processes):
-        ready[int(number)] = "the film crashed its decoder" if isinstance(frame, Crashed) else frame
+        ready[number] = "the film crashed its decoder" if isinstance(frame, Crashed) else frame
         while following in ready:
             yield paths[following], ready.pop(following)
             following += 1
 
 
-def _readable(item: tuple[str, Path], *, preprocess: Preprocess, views: tuple[View, ...]) -> Frame | str:
+def _readable(item: tuple[int, Path], *, preprocess: Preprocess, views: tuple[View, ...]) -> Frame | str:
     """One film's frame, or why there is none: unreadable, or by its own header not what the bundle reads."""
     path = item[1]
-    try:
-        film = read_film(path, at_least_px=preprocess.size_px)
-    except (UnreadableFilm, OSError) as error:
-        return str(error)
+    film = read_for(preprocess, path)
+    if isinstance(film, str):
+        return film
     stated = film.facts.view_position
     if stated is View.OTHER and View.OTHER not in views:
         return f"not applicable: {path.name} is no chest film by its own header"

@@ -38,10 +38,6 @@ class View(StrEnum):
     OTHER = "other"
     """Something else for certain: oblique films, CT slices, limbs."""
 
-    @property
-    def is_frontal(self) -> bool:
-        return self in (View.PA, View.AP, View.FRONTAL)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Radiograph:

@@ -20,6 +20,7 @@ from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_ta
 from hilum.files import write_json, write_text, written_aside
 from hilum.fitting import DONE, Division, Fitter
 from hilum.index import Index, build_index
+from hilum.parallel import Progress
 from hilum.provenance import describe_machine, describe_versions
 from hilum.recipe import Recipe, parse_recipe
 from hilum.run.folder import REFIT, Run
@@ -30,7 +31,6 @@ from hilum.train import is_leader, leader_first, wait_for_all
 
 THUMBNAIL_PX = 32
 
-Progress = Callable[[int, int], None]
 Watch = Callable[[str], AbstractContextManager[Progress]]
 """Told the name of a stage, gives something to report its progress to."""
 

@@ -1,7 +1,6 @@
 """What both ways of training share: folds, weights of the loss, optimisers, learning rates, and the best epoch."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,6 @@ from torch import Tensor, nn
 
 from hilum.errors import DataError
 from hilum.recipe import Schedule
-
-Progress = Callable[[int, int], None]
 
 HISTORY = ["epoch", "train_loss", "tune_loss", "tune_accuracy", "learning_rate"]
 

@@ -20,6 +20,7 @@ from hilum.cache import ArrayView
 from hilum.errors import UsageError
 from hilum.networks import Classifier
 from hilum.networks.classifier import Standardise, films_a_pass, freeze, training_mode
+from hilum.parallel import Progress
 from hilum.recipe import Recipe
 from hilum.train.checkpoint import Training, load_checkpoint, save_checkpoint
 from hilum.train.epochs import (
@@ -27,7 +28,6 @@ from hilum.train.epochs import (
     Best,
     Fitted,
     Folds,
-    Progress,
     class_weights,
     draw_head,
     learning_rate,
