@@ -45,9 +45,16 @@ class SplitPlan(BaseModel):
     hold_out_sources: tuple[str, ...] = ()
     """Sources kept out whole and scored as `external`."""
     hold_out_from: dt.date | None = None
-    """Films acquired on this day or later form the test fold; their groups' other films are unused."""
+    """Films acquired on this day or later are held out; their groups' other films are unused."""
+    hold_out_as: Literal["test", "external"] = "test"
+    """Held-out days are the test fold itself, or are scored as `external` beside a test fold of the rest."""
     class_equal: bool = False
     """Draw as many training films of every class as the rarest has."""
+
+    @property
+    def tests_by_date(self) -> bool:
+        """Whether the test fold is the films of a period."""
+        return self.hold_out_from is not None and self.hold_out_as == "test"
 
     @model_validator(mode="after")
     def _leaves_films_to_train_on(self) -> "SplitPlan":
@@ -156,7 +163,7 @@ def make_splits(films: pd.DataFrame, plan: SplitPlan) -> tuple[Split, ...]:
 
 
 def _divisions(plan: SplitPlan) -> int:
-    return plan.folds if plan.method == "kfold" and plan.hold_out_from is None else 1
+    return plan.folds if plan.method == "kfold" and not plan.tests_by_date else 1
 
 
 def _held_out(films: pd.DataFrame, plan: SplitPlan) -> pd.Series:
@@ -171,7 +178,7 @@ def _held_out(films: pd.DataFrame, plan: SplitPlan) -> pd.Series:
         late = (films["acquired"].astype("string") >= plan.hold_out_from.isoformat()).fillna(value=False) & fold.isna()
         if not late.any():
             raise DataError(f"hold_out_from = {plan.hold_out_from}: no film is dated that day or later")
-        fold[late] = "test"
+        fold[late] = plan.hold_out_as
     # A group with a film outside must not stay inside: its other films tie the two together.
     tied = fold.isna() & films["group_id"].isin(films["group_id"][fold.notna()])
     torn = (fold == "test") & films["group_id"].isin(films["group_id"][fold == "external"])
@@ -210,7 +217,7 @@ def _division(
 
 def _cut(places: NDArray[np.float64], plan: SplitPlan, number: int) -> NDArray[np.str_]:
     """The fold of each place in [0, 1): test first, then tune, then train; with k folds the circle is turned."""
-    if plan.hold_out_from is not None:
+    if plan.tests_by_date:
         test, tune = np.zeros(len(places), bool), places < plan.tune
     elif plan.method == "kfold":
         # Whole numbers, so that no rounding puts a film into two folds or none.
@@ -240,7 +247,7 @@ def _check_classes(table: pd.DataFrame, plan: SplitPlan) -> None:
     if len(classes) < 2:
         raise DataError(f"only one class has films ({', '.join(classes) or 'none'}); a classifier needs two")
     needed = {"train": True, "tune": plan.tune > 0}
-    needed["test"] = plan.method == "fractions" and plan.hold_out_from is None and plan.test > 0
+    needed["test"] = plan.method == "fractions" and not plan.tests_by_date and plan.test > 0
     for fold in (fold for fold, wanted in needed.items() if wanted):
         present = set(table["target"][table["fold"] == fold])
         for name in classes:
