@@ -227,7 +227,7 @@ def test_frames_are_those_of_the_films_in_their_order(films: pd.DataFrame, tmp_p
     assert frames.fill(films, tmp_path, processes=processes) == 6
     shuffled = films.sample(frac=1, random_state=0)
     expected = [SMALL.frame(read_film(tmp_path / path, at_least_px=32).pixels) for path in shuffled["path"]]
-    assert (frames.view(shuffled)[:] == np.stack(expected)).all()
+    assert (frames.view(shuffled, tmp_path)[:] == np.stack(expected)).all()
 
 
 def test_a_second_run_decodes_nothing_and_needs_no_film(
@@ -236,11 +236,11 @@ def test_a_second_run_decodes_nothing_and_needs_no_film(
     seen: list[tuple[int, int]] = []
     FrameCache(SMALL).fill(films, tmp_path, processes=1, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(number, 6) for number in range(1, 7)]
-    before = FrameCache(SMALL).view(films)[:]
+    before = FrameCache(SMALL).view(films, tmp_path)[:]
     for path in films["path"]:
         (tmp_path / path).unlink()
     assert FrameCache(SMALL).fill(films, tmp_path, processes=1) == 0
-    assert (FrameCache(SMALL).view(films)[:] == before).all()
+    assert (FrameCache(SMALL).view(films, tmp_path)[:] == before).all()
     assert len(decoded) == 6
 
 
@@ -250,7 +250,7 @@ def test_copies_of_one_file_are_decoded_once(tmp_path: Path, decoded: list[str])
     both = table(tmp_path, "a.png", "b.png")
     assert FrameCache(SMALL).fill(both, tmp_path, processes=1) == 1
     assert len(decoded) == 1
-    first, second = FrameCache(SMALL).view(both)[:]
+    first, second = FrameCache(SMALL).view(both, tmp_path)[:]
     assert (first == second).all()
 
 
@@ -261,15 +261,13 @@ def test_geometry_has_a_place_of_its_own_and_scaling_has_not(
     for change in ({"size_px": 48}, {"aspect": "pad"}, {"depth_bits": 16}):
         other = FrameCache(SMALL.model_copy(update=change))
         assert other.fill(films, tmp_path, processes=1) == 6
-        assert other.view(films)[:].shape[1] == change.get("size_px", 32)
+        assert other.view(films, tmp_path)[:].shape[1] == change.get("size_px", 32)
     assert FrameCache(SMALL.model_copy(update={"mean": (0.2,), "channels": 1})).fill(films, tmp_path) == 0
 
 
 def test_a_film_that_changed_since_it_was_indexed_is_refused(films: pd.DataFrame, tmp_path: Path) -> None:
     film(tmp_path / "3.png", seed=99)
-    with pytest.raises(
-        DataError, match=r"3\.png is not the file that was indexed \(its content has changed\).*hilum index"
-    ):
+    with pytest.raises(DataError, match=r"3\.png is not as it was indexed \(its content has changed\).*hilum index"):
         FrameCache(SMALL).fill(films, tmp_path, processes=1)
     film(tmp_path / "3.png", seed=3)
     assert FrameCache(SMALL).fill(films, tmp_path, processes=1) == 3, "the films before the changed one were kept"
@@ -277,7 +275,7 @@ def test_a_film_that_changed_since_it_was_indexed_is_refused(films: pd.DataFrame
 
 def test_a_film_that_went_or_broke_is_refused(films: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "0.png").unlink()
-    with pytest.raises(DataError, match=r"0\.png is not the file that was indexed \(not found"):
+    with pytest.raises(DataError, match=r"0\.png is not as it was indexed \(not found"):
         FrameCache(SMALL).fill(films, tmp_path, processes=1)
     (tmp_path / "0.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"\(empty: 0\.png"):

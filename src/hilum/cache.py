@@ -1,7 +1,7 @@
 """ArrayCache: arrays of one shape on disk, found by what they were made from, read without decoding anything again."""
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
 from hilum.parallel import Crashed, Progress, spread
 from hilum.pixels import Film, read_film
-from hilum.preprocess import Frame, Preprocess
+from hilum.preprocess import HALF, Frame, Preprocess
 
 
 class ArrayCache:
@@ -91,7 +91,8 @@ class ArrayCache:
             KeyError: a key has no row; `missing` tells beforehand.
         """
         known = self.positions()
-        return ArrayView(self._rows, self.shape, self.dtype, np.array([known[key] for key in keys], np.int64))
+        rows = np.array([known[key] for key in keys], np.int64)
+        return ArrayView(self._rows, self.shape, self.dtype, rows, tuple(keys))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -115,6 +116,7 @@ class ArrayView:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     rows: NDArray[np.int64]
+    keys: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -131,7 +133,16 @@ class ArrayView:
 
     def only(self, positions: NDArray[np.int64]) -> "ArrayView":
         """The view of some of its rows."""
-        return replace(self, rows=self.rows[positions])
+        return replace(self, rows=self.rows[positions], keys=tuple(self.keys[place] for place in positions.tolist()))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a frame is made of: a film, the hash it was indexed with, and its lung mask where that matters."""
+
+    sha256: str
+    film: Path
+    mask: Path | None
 
 
 class FrameCache:
@@ -139,6 +150,7 @@ class FrameCache:
 
     def __init__(self, preprocess: Preprocess, folder: Path | None = None) -> None:
         self.preprocess = preprocess
+        self._mask_hashes: dict[Path, str] = {}
         side = preprocess.size_px
         place = (folder or cache_dir()) / "frames" / preprocess.geometry_digest[:16]
         self._cache = ArrayCache(place, shape=(side, side), dtype=preprocess.dtype)
@@ -156,45 +168,73 @@ class FrameCache:
         Raises:
             DataError: a film that the index says is readable is not, or no longer the same file.
         """
-        paths: Mapping[str, str] = dict(zip(films["sha256"], films["path"], strict=True))
+        wanted = dict(zip(self._keys(films, root), self._sources(films, root), strict=True))
 
         def decoded(missing: list[str]) -> Iterator[tuple[str, Frame]]:
             work = partial(_indexed_frame, preprocess=self.preprocess)
-            results = spread(work, ((key, root / paths[key]) for key in missing), processes=processes)
+            results = spread(work, ((key, wanted[key]) for key in missing), processes=processes)
             return _counted(results, len(missing), progress)
 
-        return self._cache.fill(paths, decoded)
+        return self._cache.fill(wanted, decoded)
 
-    def view(self, films: pd.DataFrame) -> ArrayView:
+    def view(self, films: pd.DataFrame, root: Path) -> ArrayView:
         """The films' (side, side) frames, in their order."""
-        return self._cache.view(films["sha256"].tolist())
+        return self._cache.view(self._keys(films, root))
+
+    def _keys(self, films: pd.DataFrame, root: Path) -> list[str]:
+        """A film's hash, and its mask's where the mask matters: another mask makes another frame."""
+        hashes: list[str] = films["sha256"].tolist()
+        if not self.preprocess.masked:
+            return hashes
+        masks = [source.mask for source in self._sources(films, root)]
+        return [f"{film}-{self._mask_hash(mask)}" for film, mask in zip(hashes, masks, strict=True)]
+
+    def _sources(self, films: pd.DataFrame, root: Path) -> list[_Source]:
+        masks = films["lung_mask"] if self.preprocess.masked else [pd.NA] * len(films)
+        return [
+            _Source(sha256, root / path, None if pd.isna(mask) else root / mask)
+            for sha256, path, mask in zip(films["sha256"], films["path"], masks, strict=True)
+        ]
+
+    def _mask_hash(self, mask: Path | None) -> str:
+        if mask is None:
+            return ""
+        if mask not in self._mask_hashes:
+            self._mask_hashes[mask] = sha256_file(mask)[:16] if mask.is_file() else "absent"
+        return self._mask_hashes[mask]
 
 
 def read_for(preprocess: Preprocess, path: Path) -> Film | str:
     """A film decoded as large as its frame needs, or why it cannot be."""
     try:
-        return read_film(path, at_least_px=preprocess.size_px)
+        return read_film(path, at_least_px=preprocess.decoded_px)
     except (UnreadableFilm, OSError) as error:
         return str(error)
 
 
-def _indexed_frame(item: tuple[str, Path], *, preprocess: Preprocess) -> Frame | str:
+def _indexed_frame(item: tuple[str, _Source], *, preprocess: Preprocess) -> Frame | str:
     """The frame of the very file that was indexed, known by its SHA-256; of any other file why there is none."""
-    sha256, path = item
-    film = read_for(preprocess, path)
+    _, source = item
+    film = read_for(preprocess, source.film)
     if isinstance(film, str):
         return film
     try:
-        return preprocess.frame(film.pixels) if sha256_file(path) == sha256 else "its content has changed"
+        lungs = read_film(source.mask).pixels >= HALF if source.mask else None
+        frame = preprocess.frame(film.pixels, lungs)
+        return frame if sha256_file(source.film) == source.sha256 else "its content has changed"
+    except DataError as error:
+        return str(error)
+    except UnreadableFilm as error:
+        return f"its lung mask: {error}"
     except OSError as error:
         return str(error)
 
 
 def _counted(results: Iterable[Any], total: int, progress: Progress | None) -> Iterator[tuple[str, Frame]]:
-    for done, ((key, path), frame) in enumerate(results, 1):
+    for done, ((key, source), frame) in enumerate(results, 1):
         if isinstance(frame, Crashed | str):
             why = "its decoder crashed" if isinstance(frame, Crashed) else frame
-            raise DataError(f"film {path.name} is not the file that was indexed ({why}); run hilum index again")
+            raise DataError(f"film {source.film.name} is not as it was indexed ({why}); run hilum index again")
         if progress:
             progress(done, total)
         yield key, frame

@@ -1,6 +1,7 @@
 """DICOM films: what is shown equals what is worked out by hand."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,30 @@ def test_facts_in_hilums_words(dicom: Any) -> None:
     )
     assert facts.patient_id is not None
     assert len(facts.patient_id) == 16
+
+
+@pytest.mark.parametrize(
+    ("age", "born", "taken", "years"),
+    [
+        ("061Y", "19900101", "20200101", 61.0),
+        (None, "19590917", "20200317", 60.5),
+        ("", "20200310", "20200317", 0.02),
+        ("old", "19591231", "20200101", 60.0),
+        (None, "19590917", None, None),
+        (None, None, "20200317", None),
+        (None, "20010317", "20190317", 18.0),
+        (None, "20010317", "20190316", 17.99),
+        (None, "20210101", "20200317", None),
+        (None, "19000101", "20200317", None),
+    ],
+)
+def test_an_age_not_stated_is_counted_from_birth(
+    dicom: Any, age: str | None, born: str | None, taken: str | None, years: float | None
+) -> None:
+    told = {"PatientAge": age, "PatientBirthDate": born, "StudyDate": taken}
+    facts = read_facts(dicom(dicom.drawn(), **{name: value for name, value in told.items() if value is not None}))
+    assert facts.age_years == (None if years is None else pytest.approx(years, abs=0.01))
+    assert not born or not {born, f"{born[:4]}-{born[4:6]}-{born[6:]}"} & set(re.findall(r"[\d-]+", str(facts)))
 
 
 @pytest.mark.parametrize(

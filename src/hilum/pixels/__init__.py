@@ -8,7 +8,7 @@ attributes is ever looked at.
 
 from hilum.pixels.film import LEAST_SIDE_PX, MOST_PIXELS, Film, FilmFacts
 from hilum.pixels.reading import read_facts, read_film
-from hilum.pixels.resample import RESAMPLING_CONTRACT, fit
+from hilum.pixels.resample import RESAMPLING_CONTRACT, fit, pad, resize
 
 __all__ = [
     "LEAST_SIDE_PX",
@@ -17,6 +17,8 @@ __all__ = [
     "Film",
     "FilmFacts",
     "fit",
+    "pad",
     "read_facts",
     "read_film",
+    "resize",
 ]

@@ -48,6 +48,7 @@ DESCRIBING = (
     "IssuerOfPatientID",
     "PatientSex",
     "PatientAge",
+    "PatientBirthDate",
     "Manufacturer",
     "ManufacturerModelName",
     "AcquisitionDate",
@@ -96,6 +97,8 @@ VIEWS = {
 }
 SEXES: dict[str | None, Sex] = {"F": "F", "M": "M"}
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+OLDEST_YEARS = 110
+"""An age worked out to be more comes from a placeholder, such as 1 January 1900, or from dates shifted apart."""
 PIXEL_DATA = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
 """The tag of the pixel data in little and big endian."""
 
@@ -281,6 +284,7 @@ def facts(header: DicomHeader, size: int) -> FilmFacts:
         modality, body_part = text(data, "Modality"), text(data, "BodyPartExamined")
         intent = text(data, "PresentationIntentType")
         photometric = text(data, "PhotometricInterpretation")
+        acquired = _day(text(data, "AcquisitionDate")) or _day(text(data, "StudyDate"))
         return FilmFacts(
             format="DICOM",
             width=whole(data, "Columns"),
@@ -295,10 +299,10 @@ def facts(header: DicomHeader, size: int) -> FilmFacts:
             body_part=body_part,
             view_position=_view(text(data, "ViewPosition"), body_part, modality),
             sex=SEXES.get(text(data, "PatientSex")),
-            age_years=_age_years(text(data, "PatientAge")),
+            age_years=_age_years(data, acquired),
             manufacturer=text(data, "Manufacturer"),
             model=text(data, "ManufacturerModelName"),
-            acquired=_day(text(data, "AcquisitionDate")) or _day(text(data, "StudyDate")),
+            acquired=acquired.isoformat() if acquired else None,
             pixel_spacing_mm=spacing,
             patient_id=_patient(data),
             warnings=(*header.warnings, *odd_spacing, *_oddities(data, intent)),
@@ -317,15 +321,24 @@ def _view(stated: str | None, body_part: str | None, modality: str | None) -> Vi
     return VIEWS.get(stated.upper(), View.OTHER) if stated else None
 
 
-def _age_years(stated: str | None) -> float | None:
-    match = re.fullmatch(r"(\d{1,3})([DWMY])", stated or "")
-    return round(int(match[1]) * YEARS[match[2]], 2) if match else None
+def _age_years(data: Dataset, acquired: dt.date | None) -> float | None:
+    """The age stated, else that from birth to the film, which is all that is kept of the day of birth."""
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", text(data, "PatientAge") or "")
+    if match:
+        return round(int(match[1]) * YEARS[match[2]], 2)
+    born = _day(text(data, "PatientBirthDate"))
+    if born is None or acquired is None:
+        return None
+    whole = acquired.year - born.year - ((acquired.month, acquired.day) < (born.month, born.day))
+    # Leap days must not make anybody younger on a birthday: decades are counted by these ages.
+    years = min(max((acquired - born).days * YEARS["D"], whole), whole + 0.99)
+    return round(years, 2) if 0 <= years < OLDEST_YEARS else None
 
 
-def _day(stated: str | None) -> str | None:
+def _day(stated: str | None) -> dt.date | None:
     digits = re.sub(r"[.\-/]", "", stated or "")
     try:
-        return dt.datetime.strptime(digits, "%Y%m%d").date().isoformat()
+        return dt.datetime.strptime(digits, "%Y%m%d").date()
     except ValueError:
         return None
 

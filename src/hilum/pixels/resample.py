@@ -26,14 +26,23 @@ def fit(pixels: Pixels, size_px: int, *, aspect: Literal["stretch", "pad"] = "st
     Returns:
         A new float32 `(size_px, size_px)` in [0, 1].
     """
+    return pad(resize(pixels, size_px, aspect=aspect), size_px)
+
+
+def resize(pixels: Pixels, size_px: int, *, aspect: Literal["stretch", "pad"] = "stretch") -> Pixels:
+    """The part of `fit` that resamples: `(size_px, size_px)`, or with "pad" the longer side size_px."""
     height, width = pixels.shape
     if aspect == "stretch":
         return _resized(pixels, size_px, size_px)
     scale = size_px / max(height, width)
-    inner = _resized(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+    return _resized(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+
+
+def pad(pixels: Pixels, size_px: int) -> Pixels:
+    """Centre a film no larger than the square on black (0)."""
     square = np.zeros((size_px, size_px), np.float32)
-    top, left = (size_px - inner.shape[0]) // 2, (size_px - inner.shape[1]) // 2
-    square[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    top, left = (size_px - pixels.shape[0]) // 2, (size_px - pixels.shape[1]) // 2
+    square[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return square
 
 
