@@ -29,7 +29,7 @@ from hilum.evaluate import OperatingPoint
 from hilum.files import digest_of, sha256_file
 from hilum.networks import build_classifier
 from hilum.preprocess import Preprocess
-from hilum.recipe import parse_recipe
+from hilum.recipe import changed, parse_recipe
 from hilum.records import DISCLAIMER
 
 POINTS = (OperatingPoint(label="patch", name="youden", threshold=0.4),)
@@ -38,7 +38,7 @@ POINTS = (OperatingPoint(label="patch", name="youden", threshold=0.4),)
 def _made(text: str, **told: Any) -> Bundle:
     recipe = parse_recipe(text)
     torch.manual_seed(0)
-    network, _ = build_classifier(recipe.network, channels=3, classes=2)
+    network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
     with torch.no_grad():
         network.head[0].mean.uniform_()
     settings: dict[str, Any] = {
@@ -93,14 +93,39 @@ def test_a_loaded_bundle_computes_exactly_what_was_saved(tiny_recipe: str, tmp_p
     assert after.digest == read_manifest(tmp_path / "b").digest
 
 
-@pytest.mark.parametrize("part", [{"level": -2}, {"hidden": (8,), "dropout": 0.5, "standardise": False}])
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"level": (-2,)},
+        {"level": (-1, -3)},
+        {"pooling": "flatten"},
+        {"mirror": True},
+        {"hidden": (8,), "dropout": (0.5,), "standardise": False},
+        {"hidden": (8,), "dropout": (0.5, 0.2)},
+    ],
+    ids=lambda part: ",".join(f"{name}={value}" for name, value in part.items()),
+)
 def test_every_head_and_level_survives_saving(tiny_recipe: str, tmp_path: Path, part: dict[str, Any]) -> None:
     recipe = parse_recipe(tiny_recipe)
     recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=part)})
-    network, _ = build_classifier(recipe.network, channels=3, classes=2)
+    network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
     before = _made(tiny_recipe, recipe=recipe, network=network)
     save_bundle(before, tmp_path / "b")
     assert np.array_equal(load_bundle(tmp_path / "b").logits(_frames()), before.logits(_frames()))
+
+
+def test_a_learned_grey_entry_survives_saving(tiny_recipe: str, tmp_path: Path) -> None:
+    told = {"network.grey": "learned", "network.train_from": "all", "preprocess.channels": "1"}
+    recipe = parse_recipe(changed(tiny_recipe, told))
+    network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
+    network.to(memory_format=torch.channels_last)  # as training leaves it: another layout adds in another order
+    torch.nn.init.normal_(network.entry.conv.weight)
+    scaled = recipe.preprocess.model_copy(update={"mean": (0.5,), "std": (0.25,)})
+    before = _made(tiny_recipe, recipe=recipe, network=network, preprocess=scaled)
+    save_bundle(before, tmp_path / "b")
+    after = load_bundle(tmp_path / "b")
+    assert torch.equal(after.network.entry.conv.weight, network.entry.conv.weight)
+    assert np.array_equal(after.logits(_frames()), before.logits(_frames()))
 
 
 def test_sixteen_bit_bundles_keep_their_depth(tiny_recipe: str, tmp_path: Path) -> None:
@@ -127,7 +152,7 @@ def test_loading_needs_neither_the_packaged_weights_nor_a_network(
     tiny_recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = parse_recipe(tiny_recipe.replace('"test_resnet"', '"tf_efficientnet_lite0"').replace("random", "packaged"))
-    network, _ = build_classifier(recipe.network, channels=3, classes=2)
+    network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
     save_bundle(_made(tiny_recipe, recipe=recipe, network=network), tmp_path / "b")
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went to the network"))

@@ -24,12 +24,12 @@ def films(drawn: Index, tiny_recipe: str) -> pd.DataFrame:
 def frames(drawn: Index, films: pd.DataFrame, tiny_recipe: str) -> ArrayView:
     cache = FrameCache(parse_recipe(tiny_recipe).preprocess)
     cache.fill(films, drawn.root, processes=1)
-    return cache.view(films)
+    return cache.view(films, drawn.root)
 
 
 def _fitted(text: str, films: pd.DataFrame, frames: ArrayView, split: Split, folder: Path) -> Division:
     fitter = Fitter(parse_recipe(text), films, frames)
-    fitter.prepare()
+    fitter.prepare([split])
     return fitter.fit(split, checkpoint=folder / "checkpoint")
 
 
@@ -109,8 +109,8 @@ def test_cached_vectors_and_the_whole_network_give_the_same_logits(
     from hilum.networks import logits_of
 
     fitter = Fitter(parse_recipe(tiny_recipe), films, frames)
-    assert fitter.prepare() == len(films)
     split = _split(films, tiny_recipe)
+    assert fitter.prepare([split]) == len(films)
     told = fitter.fit(split, checkpoint=tmp_path / "c").predictions
     rows = pd.Index(films["image_id"]).get_indexer(told["image_id"])
     logits = logits_of(fitter.classifier, fitter.preprocess, frames.only(rows))
@@ -131,7 +131,7 @@ def test_one_division_leaves_no_trace_in_the_next(
 ) -> None:
     splits = make_splits(films, parse_recipe(recipe).split)
     fitter = Fitter(parse_recipe(recipe), films, frames)
-    fitter.prepare()
+    fitter.prepare(splits)
     fitter.fit(splits[0], checkpoint=tmp_path / "c")
     second = fitter.fit(splits[1], checkpoint=tmp_path / "c")
     alone = _fitted(recipe, films, frames, splits[1], tmp_path)

@@ -228,7 +228,7 @@ def _recipe(folder: Path, manifest: Manifest) -> Recipe:
 def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> Classifier:
     try:
         network, _ = build_classifier(
-            recipe.network, channels=manifest.preprocess.channels, classes=len(manifest.classes), weights="random"
+            recipe.network, manifest.preprocess, classes=len(manifest.classes), weights="random"
         )
     except UsageError as error:
         raise BundleError(f"the network of {folder} cannot be built here: {error}") from error

@@ -1,40 +1,59 @@
 """What a frozen backbone says of each film, computed once: training a head on it takes seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from hilum.augment import augment, seed_of
+from hilum.augment import changed_frames, seed_of
 from hilum.cache import ArrayCache, ArrayView
 from hilum.files import cache_dir, digest_of
 from hilum.networks import Classifier, Origin
+from hilum.networks.backbones import per_channel
 from hilum.networks.classifier import films_a_pass
 from hilum.parallel import Progress
 from hilum.preprocess import Frame, Preprocess
-from hilum.recipe import Recipe
+from hilum.recipe import Augmentation, Recipe
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One look at a film: its row, which off-line copy of it, which changed view of that, and in which precision.
+
+    Copy 0 and view 0 are the film itself; `halved` computes in bfloat16.
+    """
+
+    row: int
+    copy: int = 0
+    view: int = 0
+    halved: bool = False
 
 
 class FeatureCache:
-    """Vectors (size,) of each film in each augmented view; view 0 is the film itself."""
+    """Vectors (size,) of each film as it is, and of the changed views of it that heads are trained on."""
 
-    def __init__(self, classifier: Classifier, origin: Origin, recipe: Recipe, folder: Path | None = None) -> None:
+    def __init__(
+        self, classifier: Classifier, origin: Origin, recipe: Recipe, frames: ArrayView, folder: Path | None = None
+    ) -> None:
         self.classifier = classifier.eval().to(memory_format=torch.channels_last)
         self.recipe = recipe
+        self.frames = frames
         made_by = {
             "weights": origin.digest,
             "backbone": recipe.network.backbone,
             "level": recipe.network.level,
             "pooling": recipe.network.pooling,
+            "mirror": recipe.network.mirror,
             "preprocess": recipe.preprocess.model_dump(mode="json") | {"frames": recipe.preprocess.geometry_digest},
             "torch": torch.__version__,
             "device": self._device.type,
         }
         side = recipe.preprocess.size_px
-        shape = self._vectors(np.zeros((1, side, side), np.uint8)).shape[1:]
+        shape = self._vectors(np.zeros((1, side, side), np.uint8), halved=False).shape[1:]
         place = (folder or cache_dir()) / "features" / digest_of(made_by)[:16]
         self._cache = ArrayCache(place, shape=shape, dtype=np.float32)
 
@@ -42,64 +61,65 @@ class FeatureCache:
     def _device(self) -> torch.device:
         return next(self.classifier.parameters()).device
 
-    def fill(self, films: pd.DataFrame, frames: ArrayView, *, progress: Progress | None = None) -> int:
-        """Compute what is not yet known of every film and view; returns how many vectors that were."""
-        hashes = films["sha256"].tolist()
-        wanted = {  # one key for films of the same bytes
-            self._key(sha, view): (view, row)
-            for view in range(self.recipe.schedule.views)
-            for row, sha in enumerate(hashes)
-        }
-        return self._cache.fill(
-            wanted, lambda missing: self._computed([(key, *wanted[key]) for key in missing], frames, progress)
-        )
+    def fill(self, variants: Sequence[Variant], *, progress: Progress | None = None) -> int:
+        """Compute what is not yet known; returns how many vectors that were."""
+        wanted = {self._key(variant): variant for variant in variants}  # one key for films of the same bytes
+        return self._cache.fill(wanted, lambda missing: self._computed(missing, wanted, progress))
 
-    def view(self, films: pd.DataFrame, view: int = 0) -> NDArray[np.float32]:
-        """(N, size) vectors of one view of the films."""
-        vectors: NDArray[np.float32] = self._cache.view([self._key(sha, view) for sha in films["sha256"]])[:]
+    def vectors(self, variants: Sequence[Variant]) -> NDArray[np.float32]:
+        """(N, size), in the order given."""
+        vectors: NDArray[np.float32] = self._cache.view([self._key(variant) for variant in variants])[:]
         return vectors
 
-    def _key(self, sha: str, view: int) -> str:
-        if view == 0:
-            return sha
-        change = digest_of(self.recipe.augmentation.model_dump(mode="json"))[:8]
-        return f"{sha}-{change}-{self.recipe.split.seeds[0]}-{view}"
+    def _key(self, variant: Variant) -> str:
+        parts = [self.frames.keys[variant.row]]
+        if variant.copy:
+            parts.append(f"{_short(self.recipe.oversampling)}-copy{variant.copy}")
+        if variant.view:
+            parts.append(f"{_short(self.recipe.augmentation)}-{variant.view}")
+        if variant.copy or variant.view:
+            parts.append(str(self.recipe.split.seeds[0]))
+        return "-".join([*parts, *(["bfloat16"] if variant.halved else [])])
 
     def _computed(
-        self, todo: list[tuple[str, int, int]], frames: ArrayView, progress: Progress | None
+        self, missing: list[str], wanted: dict[str, Variant], progress: Progress | None
     ) -> Iterator[tuple[str, NDArray[np.float32]]]:
         at_once = films_a_pass(self._device)
-        for start in range(0, len(todo), at_once):
-            part = todo[start : start + at_once]
-            films = self._changed(frames[np.array([row for _, _, row in part])], part)
-            for (key, _, _), vector in zip(part, self._vectors(films), strict=True):
-                yield key, vector
+        # Both precisions never in one pass.
+        todo = sorted(missing, key=lambda key: wanted[key].halved)
+        edge = sum(not wanted[key].halved for key in todo)
+        starts = [*range(0, edge, at_once), *range(edge, len(todo), at_once)]
+        for start, stop in pairwise([*starts, len(todo)]):
+            keys = todo[start:stop]
+            part = [wanted[key] for key in keys]
+            yield from zip(keys, self._vectors(self._changed(part), halved=part[0].halved), strict=True)
             if progress:
-                progress(start + len(part), len(todo))
+                progress(stop, len(todo))
 
-    def _changed(self, frames: Frame, part: list[tuple[str, int, int]]) -> Frame:
-        turned = [number for number, (_, view, _) in enumerate(part) if view]
-        if turned:
-            grey = torch.from_numpy(frames[turned].astype(np.float32))[:, None]
-            seeds = [seed_of(part[number][0]) for number in turned]
-            top = float(2**self.recipe.preprocess.depth_bits - 1)
-            changed = augment(grey / top, self.recipe.augmentation, seeds)[:, 0].clamp(0, 1) * top
-            frames[turned] = changed.round().numpy().astype(frames.dtype)
-        return frames
+    def _changed(self, part: list[Variant]) -> Frame:
+        frames: Frame = self.frames[np.array([variant.row for variant in part])]
+        keys = [self.frames.keys[variant.row] for variant in part]
+        plain = [replace(variant, halved=False) for variant in part]  # both precisions see the same views
+        views = [seed_of(self._key(variant)) if variant.view else None for variant in plain]
+        return changed_frames(frames, self.recipe, keys, copies=[variant.copy for variant in part], views=views)
 
-    def _vectors(self, frames: Frame) -> NDArray[np.float32]:
+    def _vectors(self, frames: Frame, *, halved: bool) -> NDArray[np.float32]:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames)).to(self._device)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=halved):
             vectors = self.classifier.vectors(films.contiguous(memory_format=torch.channels_last))
         told: NDArray[np.float32] = vectors.float().cpu().numpy()
         return told
+
+
+def _short(augmentation: Augmentation) -> str:
+    return digest_of(augmentation.model_dump(mode="json"))[:8]
 
 
 def resolved(preprocess: Preprocess, classifier: Classifier) -> Preprocess:
     """The preprocess with the mean and deviation the backbone was trained with, where the recipe gives none."""
     return preprocess.model_copy(
         update={
-            "mean": preprocess.mean or classifier.backbone.mean,
-            "std": preprocess.std or classifier.backbone.std,
+            "mean": preprocess.mean or per_channel(classifier.backbone.mean, preprocess.channels),
+            "std": preprocess.std or per_channel(classifier.backbone.std, preprocess.channels),
         }
     )

@@ -1,8 +1,9 @@
 """One division after another: fit on its train fold, calibrate and set thresholds on its tune fold, score the rest."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from hilum import metrics
+from hilum.augment import copy_seed, seed_of
 from hilum.bundle import calibrated
 from hilum.cache import ArrayView
 from hilum.evaluate import OperatingPoint, choose_operating_points
-from hilum.features import FeatureCache, resolved
+from hilum.features import FeatureCache, Variant, resolved
 from hilum.files import write_json, written_aside
-from hilum.networks import Classifier, Origin, build_classifier, logits_of
+from hilum.networks import Classifier, Origin, build_classifier, freeze, logits_of
 from hilum.parallel import Progress
-from hilum.recipe import Recipe
+from hilum.recipe import Recipe, Thawed
 from hilum.selection import TARGET
 from hilum.split import Split
-from hilum.train import Fitted, Folds, fit_head, fit_network, processor
+from hilum.train import Fitted, Folds, Stage, fit_head, fit_network, processor, training_views
 
 SCORED = ("tune", "test", "external")
 DONE = "division.json"
@@ -74,36 +76,81 @@ class Fitter:
         self.recipe, self.films, self.frames = recipe, films, frames
         self.classifier, self.origin = _build(recipe)
         self.preprocess = resolved(recipe.preprocess, self.classifier)
-        self.frozen = recipe.network.train_from is None
+        self.frozen = not recipe.network.trains_backbone
         numbers = films[TARGET].map({name: n for n, name in enumerate(recipe.classes)})
         self.targets: NDArray[np.int64] = np.asarray(numbers, np.int64)
         self._start = {name: value.clone() for name, value in self.classifier.state_dict().items()}
         self._features: FeatureCache | None = None
 
-    def prepare(self, progress: Progress | None = None) -> int:
-        """Compute a frozen backbone's vectors; returns how many were new, 0 when the backbone is trained."""
+    @property
+    def parameters(self) -> dict[str, int]:
+        """How many numbers the network has, and how many of them training moves in any stage."""
+        stages: list[Thawed] = [self.recipe.network]
+        if self.recipe.finetuning.epochs:
+            stages.append(self.recipe.finetuning)
+        trained = max(_count(freeze(self.classifier, stage)) for stage in stages)
+        return {"trained": trained, "all": _count(self.classifier.parameters())}
+
+    @property
+    def _told(self) -> Recipe:
+        """The recipe with the network's own scaling filled in."""
+        return self.recipe.model_copy(update={"preprocess": self.preprocess})
+
+    def prepare(self, splits: Sequence[Split], progress: Progress | None = None) -> int:
+        """Compute a frozen backbone's vectors for these divisions; returns how many were new, 0 when it is trained."""
         if not self.frozen:
             return 0
-        told = self.recipe.model_copy(update={"preprocess": self.preprocess})
-        self._features = FeatureCache(self.classifier.to(processor()), self.origin, told)
-        new = self._features.fill(self.films, self.frames, progress=progress)
+        self._features = FeatureCache(self.classifier.to(processor()), self.origin, self._told, self.frames)
+        wanted: list[Variant] = []
+        for split in splits:
+            rows = self._rows(split)
+            wanted += chain.from_iterable(training_views(self._folds(rows), self.recipe.schedule))
+            wanted += [Variant(row) for fold in SCORED for row in rows[fold].tolist()]
+        new = self._features.fill(list(dict.fromkeys(wanted)), progress=progress)
         self.classifier.cpu()  # heads are fitted there
         return new
 
     def fit(self, split: Split, *, checkpoint: Path, progress: Progress | None = None) -> Division:
         """Fit, calibrate, choose thresholds and score one division; the classifier holds its weights afterwards."""
         rows = self._rows(split)
-        folds = Folds(rows["train"], rows["tune"], self.targets)
+        folds = self._folds(rows)
         self.classifier.load_state_dict(self._start)
+        seed = _seed(self.recipe, split.seed)
+        later = checkpoint.with_name(f"{checkpoint.name}-finetuning")  # each stage its own: the first is not done twice
         if self._features is not None:
-            fitted = fit_head(self.classifier, self._features, self.films, folds, self.recipe, split.seed)
+            fitted = fit_head(self.classifier.cpu(), self._features, folds, self.recipe, seed)
         else:
-            told = self.recipe.model_copy(update={"preprocess": self.preprocess})
-            ids = self.films["image_id"].tolist()
-            fitted = fit_network(
-                self.classifier, self.frames, ids, folds, told, split.seed, checkpoint=checkpoint, progress=progress
-            )
+            first = Stage(self.recipe.schedule, self.recipe.network, fresh=True)
+            fitted = self._trained(first, folds, seed, checkpoint, progress)
+        if self.recipe.finetuning.epochs:
+            second = Stage(self.recipe.finetuning, self.recipe.finetuning, fresh=False)
+            fitted = fitted.then(self._trained(second, folds, seed, later, progress))
+        for file in (checkpoint, later):
+            file.unlink(missing_ok=True)
         return self._scored(split, fitted, rows)
+
+    def _trained(self, stage: Stage, folds: Folds, seed: int, checkpoint: Path, progress: Progress | None) -> Fitted:
+        return fit_network(
+            self.classifier, self.frames, folds, self._told, stage, seed, checkpoint=checkpoint, progress=progress
+        )
+
+    def copies(self, split: Split) -> pd.DataFrame:
+        """Off-line copies a division is trained on: image_id of the film, its class, the copy's number and its seed."""
+        folds = self._folds(self._rows(split))
+        made = folds.copies > 0
+        rows, numbers = folds.train[made], folds.copies[made].tolist()
+        keys = [self.frames.keys[row] for row in rows.tolist()]
+        films = self.films.iloc[rows]
+        seeds = [copy_seed(self.recipe, key, number) for key, number in zip(keys, numbers, strict=True)]
+        told = {"image_id": films["image_id"].to_numpy(), "target": films[TARGET].to_numpy(), "copy": numbers}
+        return pd.DataFrame(told | {"seed": seeds})
+
+    def _folds(self, rows: Mapping[str, NDArray[np.int64]]) -> Folds:
+        """Who trains and tunes, off-line copies of training films included."""
+        plan, train = self.recipe.oversampling, rows["train"]
+        copied = np.isin(self.targets[train], [self.recipe.class_names.index(name) for name in plan.classes])
+        copies = np.repeat(np.arange(plan.copies + 1), [len(train), *[copied.sum()] * plan.copies])
+        return Folds(np.concatenate([train, *[train[copied]] * plan.copies]), rows["tune"], self.targets, copies)
 
     def _rows(self, split: Split) -> dict[str, NDArray[np.int64]]:
         """Row numbers in `films` by fold; the split was made from these films, but may have been loaded back."""
@@ -131,8 +178,8 @@ class Fitter:
         return table.assign(repeat=split.seed, division=str(split.number), fold=fold)
 
     def _logits(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        if self._features is not None:
-            vectors = torch.from_numpy(self._features.view(self.films.iloc[rows]))
+        if self._features is not None and not self.recipe.finetuning.epochs:
+            vectors = torch.from_numpy(self._features.vectors([Variant(row) for row in rows.tolist()]))
             with torch.inference_mode():
                 logits: NDArray[np.float32] = self.classifier.head.eval()(vectors).numpy()
             return logits
@@ -149,6 +196,15 @@ def prediction_table(
     return table
 
 
+def _count(parameters: Iterable[torch.nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _seed(recipe: Recipe, seed: int) -> int:
+    """A division's seed, or another one where the recipe asks for other weights on the same division."""
+    return seed_of(seed, recipe.schedule.seed) if recipe.schedule.seed else seed
+
+
 def _build(recipe: Recipe) -> tuple[Classifier, Origin]:
-    torch.manual_seed(recipe.split.seeds[0])
-    return build_classifier(recipe.network, channels=recipe.preprocess.channels, classes=len(recipe.classes))
+    torch.manual_seed(_seed(recipe, recipe.split.seeds[0]))
+    return build_classifier(recipe.network, recipe.preprocess, classes=len(recipe.classes))

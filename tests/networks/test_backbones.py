@@ -17,8 +17,8 @@ TINY = ("test_resnet", "test_efficientnet", "test_byobnet", "mobilenetv3_small_0
 def test_every_backbone_turns_films_into_a_map(name: str, channels: int) -> None:
     backbone, _ = load_backbone(name, weights="random", channels=channels)
     with torch.inference_mode():
-        maps = backbone.eval()(torch.zeros(2, channels, 96, 64))
-    assert maps.shape == (2, backbone.features, 3, 2)
+        (maps,) = backbone.eval()(torch.zeros(2, channels, 96, 64))
+    assert maps.shape == (2, *backbone.features, 3, 2)
     assert len(backbone.mean) == len(backbone.std) == channels
 
 
@@ -31,25 +31,25 @@ def test_every_level_equals_that_level_of_the_whole_network(name: str) -> None:
         wanted = whole.forward_intermediates(films, intermediates_only=True)
         for level, told in enumerate(wanted):
             torch.manual_seed(3)
-            backbone, _ = load_backbone(name, weights="random", channels=3, level=level)
-            assert torch.equal(backbone.eval()(films), told)
-            assert backbone.features == told.shape[1]
-            counted = load_backbone(name, weights="random", channels=3, level=level - len(wanted))[0]
+            backbone, _ = load_backbone(name, weights="random", channels=3, level=(level,))
+            assert torch.equal(backbone.eval()(films)[0], told)
+            assert backbone.features == (told.shape[1],)
+            counted = load_backbone(name, weights="random", channels=3, level=(level - len(wanted),))[0]
             assert counted.features == backbone.features
 
 
 def test_a_level_is_cut_off_behind() -> None:
-    def size(level: int | None) -> int:
+    def size(*level: int) -> int:
         backbone, _ = load_backbone("test_resnet", weights="random", channels=3, level=level)
         return sum(parameter.numel() for parameter in backbone.parameters())
 
-    assert size(-2) < size(None)
+    assert size(-2) < size()
 
 
 def test_levels_beyond_the_network_are_refused() -> None:
     for level in (5, -6):
         with pytest.raises(UsageError, match=f"levels 0 to 4; network.level = {level}"):
-            load_backbone("test_resnet", weights="random", channels=3, level=level)
+            load_backbone("test_resnet", weights="random", channels=3, level=(level,))
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_without_torchxrayvision_the_extra_is_named(monkeypatch: pytest.MonkeyPa
         load_backbone("xrv:densenet121-res224-all", weights="cache", channels=1)
 
 
-@pytest.mark.parametrize(("channels", "level"), [(3, None), (1, -2)])
-def test_chest_networks_read_grey_to_their_last_map(channels: int, level: int | None) -> None:
+@pytest.mark.parametrize(("channels", "level"), [(3, ()), (1, (-2,))])
+def test_chest_networks_read_grey_to_their_last_map(channels: int, level: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=r"preprocess\.channels = 1 and no level"):
         load_backbone("xrv:densenet121-res224-all", weights="cache", channels=channels, level=level)
 
@@ -121,7 +121,7 @@ def test_a_chest_network_is_read_from_its_published_file(monkeypatch: pytest.Mon
     assert scaled.max() <= 1024
     with torch.inference_mode():
         wanted = torch.relu(published.eval().features(scaled))
-        assert torch.equal(backbone.eval()(scaled), wanted)
+        assert torch.equal(backbone.eval()(scaled)[0], wanted)
     assert wanted.shape == (1, 1024, 2, 2)
     assert origin.kind == "cache"
 

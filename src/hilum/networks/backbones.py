@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hilum.errors import DataError, UsageError, require, unknown_name
+from hilum.networks.own import OWN
 from hilum.networks.weights import (
     KINDS,
     PACKAGED,
@@ -27,6 +28,9 @@ from hilum.networks.weights import (
 )
 
 XRV = "xrv:"
+OWN_PREFIX = "own:"
+PUBLISHED_HEAD = "last_linear."
+"""What published files of NASNet-A Mobile hold beside the body."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,11 @@ class Origin:
 
 
 class Backbone(nn.Module, ABC):
-    """(N, channels, H, W) -> (N, features, h, w), the map at one level of a convolutional network."""
+    """(N, channels, H, W) -> a map (N, features, h, w) of each level of a convolutional network that is read."""
 
-    def __init__(self, body: nn.Module, *, features: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self, body: nn.Module, *, features: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
         super().__init__()
         self.body = body
         self.features = features
@@ -49,68 +55,94 @@ class Backbone(nn.Module, ABC):
         self.std = std
 
     @abstractmethod
-    def forward(self, films: Tensor) -> Tensor: ...
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]: ...
 
 
 class _Last(Backbone):
     """timm's final feature map."""
 
-    def forward(self, films: Tensor) -> Tensor:
-        return cast("Tensor", cast("Any", self.body).forward_features(films))
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]:
+        return (cast("Any", self.body).forward_features(films),)
 
 
-class _Level(Backbone):
-    """An inner feature level of a timm network, cut off behind it."""
+class _Levels(Backbone):
+    """Inner feature levels of a timm network, cut off behind the deepest of them."""
 
-    def __init__(self, body: nn.Module, *, index: int, **described: Any) -> None:
+    def __init__(self, body: nn.Module, *, indices: list[int], **described: Any) -> None:
         super().__init__(body, **described)
-        self.index = index
+        self.indices = indices
 
-    def forward(self, films: Tensor) -> Tensor:
-        maps = cast("Any", self.body).forward_intermediates(
-            films, indices=[self.index], stop_early=True, intermediates_only=True
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]:
+        return tuple(
+            cast("Any", self.body).forward_intermediates(
+                films, indices=self.indices, stop_early=True, intermediates_only=True
+            )
         )
-        return cast("Tensor", maps[0])
 
 
 class _Chest(Backbone):
     """A TorchXRayVision DenseNet's features; it reads grey in [-1024, 1024]."""
 
-    def forward(self, films: Tensor) -> Tensor:
-        return torch.relu(cast("Tensor", cast("Any", self.body).features(films)))
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]:
+        return (torch.relu(cast("Tensor", cast("Any", self.body).features(films))),)
 
 
-def load_backbone(name: str, *, weights: str, channels: int, level: int | None = None) -> tuple[Backbone, Origin]:
+class _Own(Backbone):
+    """A network of hilum's own; it says itself what scaling it reads."""
+
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]:
+        return (self.body(films),)
+
+
+def load_backbone(name: str, *, weights: str, channels: int, level: tuple[int, ...] = ()) -> tuple[Backbone, Origin]:
     """A backbone with its weights.
 
     Args:
-        name: a timm architecture, or `xrv:NAME`.
+        name: a timm architecture, `own:NAME` or `xrv:NAME`.
         weights: one of `weights.KINDS`.
         channels: of the films it will read, 1 or 3.
-        level: feature level to stop at, as a position in timm's list of levels (-1 the deepest); None for the last map.
+        level: feature levels to read, as positions in timm's list of levels (-1 the deepest); none for the last map.
 
     Raises:
         UsageError: unknown names, or a network that makes no map.
         DataError: the weights cannot be had, with what would work instead.
     """
-    kind = weights.partition(":")[0]
-    if kind not in {known.partition(":")[0] for known in KINDS}:
-        raise unknown_name("kind of weights", weights, KINDS)
-    backbone = (_chest if name.startswith(XRV) else _timm)(name, weights, channels, level)
+    kind = _check_kind(weights)
+    load = {XRV: _chest, OWN_PREFIX: _own}.get(f"{name.partition(':')[0]}:", _timm)
+    backbone = load(name, weights, channels, level)
     detail = weights.removeprefix("file:") if kind == "file" else name
     return backbone, Origin(kind=kind, detail=Path(detail).name, digest=digest_of_state(backbone.state_dict()))
 
 
-def _timm(name: str, weights: str, channels: int, level: int | None) -> Backbone:
+def _check_kind(weights: str) -> str:
+    kind = weights.partition(":")[0]
+    if kind not in {known.partition(":")[0] for known in KINDS}:
+        raise unknown_name("kind of weights", weights, KINDS)
+    return kind
+
+
+def check_weights(name: str, weights: str) -> None:
+    """Refuse weights that loading would not find on this machine; nothing is built, nothing downloaded.
+
+    Raises:
+        UsageError: an unknown backbone, or kind of weights.
+        DataError: what would work instead.
+    """
+    _check_kind(weights)
+    if name.startswith((XRV, OWN_PREFIX)):
+        return
+    _check_name(name)
+    if not weights.startswith(("hub", "random")):
+        _timm_weights(name, weights)
+
+
+def _timm(name: str, weights: str, channels: int, level: tuple[int, ...]) -> Backbone:
     _check_name(name)
     body = _timm_body(name, weights, channels)
     told = body.pretrained_cfg
-    scaling = {"mean": _per_channel(told["mean"], channels), "std": _per_channel(told["std"], channels)}
-    if level is None:
-        made: Backbone = _Last(body, features=body.num_features, **scaling)
-    else:
-        made = _at_level(body, name, level, scaling)
-    _check_map(made, name, channels)
+    scaling = {"mean": per_channel(told["mean"], channels), "std": per_channel(told["std"], channels)}
+    made = _at_levels(body, name, level, scaling) if level else _Last(body, features=(body.num_features,), **scaling)
+    _check_map(made, name, torch.zeros(1, channels, *told["input_size"][1:]))
     return made
 
 
@@ -150,18 +182,19 @@ def _check_complete(body: nn.Module, name: str, state: Collection[str]) -> None:
         )
 
 
-def _at_level(body: Any, name: str, level: int, scaling: Mapping[str, tuple[float, ...]]) -> Backbone:
+def _at_levels(body: Any, name: str, level: tuple[int, ...], scaling: Mapping[str, tuple[float, ...]]) -> Backbone:
     if not hasattr(body, "forward_intermediates"):
         raise UsageError(f"backbone '{name}' offers no inner levels; leave network.level out")
     levels = list(body.feature_info)  # timm keeps a dict a level
-    if not -len(levels) <= level < len(levels):
-        raise UsageError(
-            f"backbone '{name}' has levels 0 to {len(levels) - 1}; network.level = {level} is none of them"
-        )
-    index = level % len(levels)
-    features = int(levels[index]["num_chs"])
-    kept = body.prune_intermediate_layers([index], prune_norm=True, prune_head=True)
-    return _Level(body, index=kept[0], features=features, **scaling)
+    for one in level:
+        if not -len(levels) <= one < len(levels):
+            raise UsageError(
+                f"backbone '{name}' has levels 0 to {len(levels) - 1}; network.level = {one} is none of them"
+            )
+    indices = sorted({one % len(levels) for one in level})
+    features = tuple(int(levels[index]["num_chs"]) for index in indices)
+    kept = body.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)
+    return _Levels(body, indices=list(kept), features=features, **scaling)
 
 
 def _timm_weights(name: str, weights: str) -> tuple[dict[str, Any], Collection[str]]:
@@ -186,25 +219,59 @@ def _given(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], Collection[str]
     return {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(state)}}, tuple(state)
 
 
-def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """The values if they are one a channel, else their mean for each."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def _check_map(backbone: Backbone, name: str, channels: int) -> None:
-    """Refuse networks whose features are no (N, features, h, w) map: heads and saliency need one."""
+def _check_map(backbone: Backbone, name: str, films: Tensor) -> None:
+    """Refuse networks whose features are no (N, features, h, w) map: heads and saliency need one.
+
+    Parts the map does not pass through are taken away, such as VGG's dense layers: 119 of its 134 million numbers.
+    """
+    used: set[nn.Module] = set()
+    hooks = [
+        module.register_forward_hook(lambda module, _films, _map: used.add(module))
+        for module in backbone.body.modules()
+    ]
     with torch.inference_mode():
-        seen = backbone.eval()(torch.zeros(1, channels, *_input_side(backbone)))
-    if seen.ndim != 4 or seen.shape[1] != backbone.features:
-        raise UsageError(f"backbone '{name}' gives no feature map (N, features, h, w); choose a convolutional network")
+        seen = backbone.eval()(films)
+    for hook in hooks:
+        hook.remove()
+    for child, part in list(backbone.body.named_children()):
+        if used.isdisjoint(part.modules()) and next(part.parameters(), None) is not None:
+            setattr(backbone.body, child, nn.Identity())
+    for part, features in zip(seen, backbone.features, strict=True):
+        if part.ndim != 4 or part.shape[1] != features:
+            raise UsageError(
+                f"backbone '{name}' gives no feature map (N, features, h, w); choose a convolutional network"
+            )
 
 
-def _input_side(backbone: Backbone) -> tuple[int, int]:
-    told = getattr(backbone.body, "pretrained_cfg", None)
-    return tuple(told["input_size"][1:]) if told else (224, 224)
+def _own(name: str, weights: str, channels: int, level: tuple[int, ...]) -> Backbone:
+    wanted = name.removeprefix(OWN_PREFIX)
+    if wanted not in OWN:
+        raise unknown_name("network of hilum's own", wanted, OWN)
+    if level:
+        raise UsageError(f"backbone '{name}' is read at its last map: leave network.level out")
+    kind, _, path = weights.partition(":")
+    if kind not in ("random", "file"):
+        raise UsageError(f"backbone '{name}' has no published weights: set network.weights = 'random' or 'file:PATH'")
+    body = OWN[wanted](channels)
+    if kind == "file":
+        _load_own(body, read_state(Path(path)), name)
+    return _Own(body, features=(body.features,), mean=(body.mean,) * channels, std=(body.std,) * channels)
 
 
-def _chest(name: str, weights: str, channels: int, level: int | None) -> Backbone:
-    if level is not None or channels != 1:
+def _load_own(body: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    try:
+        body.load_state_dict({key: value for key, value in state.items() if not key.startswith(PUBLISHED_HEAD)})
+    except RuntimeError as error:
+        raise DataError(f"the weights file does not fit '{name}': it is no state dict of that network") from error
+
+
+def _chest(name: str, weights: str, channels: int, level: tuple[int, ...]) -> Backbone:
+    if level or channels != 1:
         raise UsageError(
             f"backbone '{name}' reads grey films to its last map: set preprocess.channels = 1 and no level"
         )
@@ -219,7 +286,7 @@ def _chest(name: str, weights: str, channels: int, level: int | None) -> Backbon
         _load_chest(body, state, name)
     del body.classifier
     # Grey in [0, 1] to its [-1024, 1024] is (x - 0.5) / (1 / 2048).
-    return _Chest(body, features=1024, mean=(0.5,), std=(1 / 2048,))
+    return _Chest(body, features=(1024,), mean=(0.5,), std=(1 / 2048,))
 
 
 def _load_chest(body: nn.Module, state: Mapping[str, Tensor], name: str) -> None:

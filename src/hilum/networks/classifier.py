@@ -1,6 +1,6 @@
 """Classifier: a backbone's map, pooled to a vector, through a small head to a logit a class."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from hilum.errors import UsageError, unknown_name
 from hilum.networks.backbones import Backbone, Origin, load_backbone
+from hilum.networks.own import GreyToColour
 from hilum.preprocess import Preprocess
-from hilum.recipe import Network
+from hilum.recipe import Network, Thawed
+
+Pooling = Callable[[Tensor], Tensor]
 
 GRID = 3
 SCORING_BATCH = 32
@@ -27,13 +30,16 @@ class Frames(Protocol):
     def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
 
 
-POOLINGS: Mapping[str, tuple[Callable[[Tensor], Tensor], int]] = {
-    "avg": (lambda maps: maps.mean((2, 3)), 1),
-    "max": (lambda maps: maps.amax((2, 3)), 1),
-    "avgmax": (lambda maps: torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1), 2),
-    "grid3": (lambda maps: functional.adaptive_avg_pool2d(maps, GRID).flatten(1), GRID * GRID),
+POOLINGS: Mapping[str, Pooling] = {
+    "avg": lambda maps: maps.mean((2, 3)),
+    "max": lambda maps: maps.amax((2, 3)),
+    "avgmax": lambda maps: torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1),
+    "grid3": lambda maps: functional.adaptive_avg_pool2d(maps, GRID).flatten(1),
+    "avg2": lambda maps: functional.avg_pool2d(maps, 2).flatten(1),
+    "avg4": lambda maps: functional.avg_pool2d(maps, 4).flatten(1),
+    "flatten": lambda maps: maps.flatten(1),
 }
-"""How (N, features, h, w) becomes (N, features * factor): the function and the factor."""
+"""How a map (N, features, h, w) becomes vectors (N, size)."""
 
 
 class Standardise(nn.Module):
@@ -60,17 +66,25 @@ class Standardise(nn.Module):
 class Classifier(nn.Module):
     """(N, channels, H, W) -> (N, classes) logits."""
 
-    def __init__(self, backbone: Backbone, head: nn.Sequential, pooling: str, classes: int) -> None:
+    def __init__(
+        self, entry: nn.Module, backbone: Backbone, head: nn.Sequential, network: Network, classes: int
+    ) -> None:
         super().__init__()
         self.classes = classes
+        self.entry = entry
         self.backbone = backbone
         self.head = head
-        self.pooling = pooling
+        self.pooling = network.pooling
+        self.mirror = network.mirror
 
     def vectors(self, films: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, size): what the head reads."""
-        pool, _ = POOLINGS[self.pooling]
-        return pool(self.backbone(films))
+        vectors = self._pooled(films)
+        return (vectors + self._pooled(films.flip(-1))) / 2 if self.mirror else vectors
+
+    def _pooled(self, films: Tensor) -> Tensor:
+        pool = POOLINGS[self.pooling]
+        return torch.cat([pool(maps) for maps in self.backbone(self.entry(films))], 1)
 
     def forward(self, films: Tensor) -> Tensor:
         logits: Tensor = self.head(self.vectors(films))
@@ -78,33 +92,70 @@ class Classifier(nn.Module):
 
 
 def build_classifier(
-    network: Network, *, channels: int, classes: int, weights: str | None = None
+    network: Network, preprocess: Preprocess, *, classes: int, weights: str | None = None
 ) -> tuple[Classifier, Origin]:
     """The recipe's network, ready to train, and where its weights come from.
 
     Args:
         network: the recipe's part.
-        channels: of the films, 1 or 3.
+        preprocess: channels and size of the films it will read.
         classes: logits to give.
         weights: in place of the recipe's; `random` when a bundle's own follow.
+
+    Raises:
+        UsageError: names that are not known, or parts that do not fit together.
+        DataError: the weights cannot be had.
     """
     if network.pooling not in POOLINGS:
         raise unknown_name("pooling", network.pooling, POOLINGS)
+    learned = network.grey == "learned"
+    if learned and preprocess.channels != 1:
+        raise UsageError("network.grey = 'learned' makes three channels of one: set preprocess.channels = 1")
     backbone, origin = load_backbone(
-        network.backbone, weights=weights or network.weights, channels=channels, level=network.level
+        network.backbone,
+        weights=weights or network.weights,
+        channels=3 if learned else preprocess.channels,
+        level=network.level,
     )
-    size = backbone.features * POOLINGS[network.pooling][1]
-    return Classifier(backbone, _head(network, size, classes), network.pooling, classes), origin
+    entry = GreyToColour() if learned else nn.Identity()
+    size = _vector_size(entry, backbone, network, preprocess)
+    return Classifier(entry, backbone, _head(network, size, classes), network, classes), origin
+
+
+def _vector_size(entry: nn.Module, backbone: Backbone, network: Network, preprocess: Preprocess) -> int:
+    """How long the vector of a film of the recipe's size is.
+
+    Raises:
+        UsageError: the film is smaller than what the network, or the pooling, takes in at once.
+    """
+    side = preprocess.size_px
+    place = f"preprocess.size_px = {side}"
+    try:
+        with torch.inference_mode():
+            maps = backbone.eval()(entry(torch.zeros(1, preprocess.channels, side, side)))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UsageError(f"backbone '{network.backbone}' cannot read films of {place}: choose a larger size") from error
+    try:
+        return sum(POOLINGS[network.pooling](part).shape[1] for part in maps)
+    except RuntimeError as error:
+        cells = " and ".join(f"{part.shape[2]} x {part.shape[3]}" for part in maps)
+        raise UsageError(
+            f"pooling '{network.pooling}' is larger than the map of {cells} that backbone '{network.backbone}' gives "
+            f"at {place}: choose a larger size or another pooling"
+        ) from error
 
 
 def _head(network: Network, size: int, classes: int) -> nn.Sequential:
+    widths = [size, *network.hidden, classes]
+    shares = network.dropout if len(network.dropout) > 1 else [0.0] * len(network.hidden) + [*network.dropout, 0.0][:1]
     layers: list[nn.Module] = [Standardise(size)] if network.standardise else []
-    for width in network.hidden:
-        layers += [nn.Linear(size, width), nn.ReLU(inplace=True)]
-        size = width
-    if network.dropout:
-        layers.append(nn.Dropout(network.dropout))
-    return nn.Sequential(*layers, nn.Linear(size, classes))
+    for place, share in enumerate(shares):
+        if share:
+            layers.append(nn.Dropout(share))
+        layers.append(nn.Linear(widths[place], widths[place + 1]))
+        if place < len(network.hidden):
+            layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
 
 
 def films_a_pass(device: torch.device) -> int:
@@ -130,19 +181,23 @@ def logits_of(classifier: Classifier, preprocess: Preprocess, frames: Frames) ->
     return np.concatenate(parts)
 
 
-def freeze(classifier: Classifier, network: Network) -> list[nn.Parameter]:
-    """Freeze what the recipe freezes and return the parameters left to train.
+def freeze(classifier: Classifier, thawed: Thawed) -> list[nn.Parameter]:
+    """Freeze what the recipe freezes and return the parameters left to train; the head and a learned entry always are.
 
-    With `train_from` naming a module of the backbone, everything before it in forward order of definition is frozen.
+    With `train_from` naming a module of the backbone, everything before it in order of definition is frozen; with
+    `freeze_first` so many of its modules that hold no others.
 
     Raises:
-        UsageError: no module of that name.
+        UsageError: no module of that name, or nothing, or everything, would be frozen.
     """
-    classifier.backbone.requires_grad_(False)
-    if network.train_from == "all":
-        classifier.backbone.requires_grad_(True)
-    elif network.train_from is not None:
-        _unfreeze_from(classifier.backbone.body, network.train_from)
+    body = classifier.backbone.body
+    body.requires_grad_(False)
+    if thawed.train_from == "all":
+        body.requires_grad_(True)
+    elif thawed.train_from is not None:
+        _unfreeze_from(body, thawed.train_from)
+    elif thawed.freeze_first is not None:
+        _freeze_first(body, thawed.freeze_first)
     return [parameter for parameter in classifier.parameters() if parameter.requires_grad]
 
 
@@ -159,10 +214,33 @@ def _unfreeze_from(body: nn.Module, name: str) -> None:
         raise UsageError(f"train_from = '{name}' leaves nothing of the backbone to train")
 
 
-def training_mode(classifier: Classifier, network: Network) -> None:
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The modules a network is counted in: those that hold numbers themselves, or no other modules."""
+    children = list(module.children())
+    if not children or next(module.parameters(recurse=False), None) is not None:
+        yield module
+    else:
+        for child in children:
+            yield from _parts(child)
+
+
+def _freeze_first(body: nn.Module, count: int) -> None:
+    leaves = list(_parts(body))
+    told = f"freeze_first = {count}"
+    if not any(True for module in leaves[:count] for _ in module.parameters()):
+        raise UsageError(f"{told} freezes nothing that can be trained; say train_from = 'all' if that is meant")
+    if not any(True for module in leaves[count:] for _ in module.parameters()):
+        raise UsageError(
+            f"{told} freezes all of the backbone, which has {len(leaves)} modules; leave it out to train the head only"
+        )
+    for module in leaves[count:]:
+        module.requires_grad_(True)
+
+
+def training_mode(classifier: Classifier, thawed: Thawed) -> None:
     """Set the network to train; batch-norm statistics stay still in frozen parts, and everywhere with `frozen`."""
     classifier.train()
     for module in classifier.backbone.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             trains = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-            module.train(trains and network.batch_norm == "trained")
+            module.train(trains and thawed.batch_norm == "trained")

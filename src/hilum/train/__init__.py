@@ -5,8 +5,8 @@ is trained with Lightning Fabric: CPU or GPU, bfloat16, several processes under 
 best epoch by tune loss is what remains.
 """
 
-from hilum.train.epochs import HISTORY, Best, Fitted, Folds, class_weights, learning_rate, make_optimiser
-from hilum.train.head import fit_head
+from hilum.train.epochs import HISTORY, Best, Fitted, Folds, Stage, class_weights, learning_rate, make_optimiser
+from hilum.train.head import fit_head, training_views
 from hilum.train.network import fit_network
 from hilum.train.processes import is_leader, leader_first, processor, wait_for_all
 
@@ -15,6 +15,7 @@ __all__ = [
     "Best",
     "Fitted",
     "Folds",
+    "Stage",
     "class_weights",
     "fit_head",
     "fit_network",
@@ -23,5 +24,6 @@ __all__ = [
     "learning_rate",
     "make_optimiser",
     "processor",
+    "training_views",
     "wait_for_all",
 ]

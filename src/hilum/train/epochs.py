@@ -10,18 +10,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hilum.errors import DataError
-from hilum.recipe import Schedule
+from hilum.recipe import Schedule, Thawed
 
 HISTORY = ["epoch", "train_loss", "tune_loss", "tune_accuracy", "learning_rate"]
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Row numbers of the films that train and tune, and every film's class number."""
+    """Row numbers of the films that train and tune, and every film's class number.
+
+    `copies` tells of each training row which off-line copy of the film it is; 0 is the film itself.
+    """
 
     train: NDArray[np.int64]
     tune: NDArray[np.int64]
     targets: NDArray[np.int64]
+    copies: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a recipe's training: how long and how, what is trained, and whether the head is drawn anew."""
+
+    schedule: Schedule
+    thawed: Thawed
+    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,14 @@ class Fitted:
     best_epoch: int
     precision: str
     device: str
+
+    def then(self, second: "Fitted") -> "Fitted":
+        """This stage and the next as one: epochs count on, and the best one is the next's unless it found none."""
+        done = len(self.history)
+        later = second.history.assign(epoch=second.history["epoch"] + done)
+        best = done + second.best_epoch if second.best_epoch else self.best_epoch
+        history = pd.concat([self.history, later], ignore_index=True)
+        return Fitted(history, best, second.precision, second.device)
 
 
 class Best:

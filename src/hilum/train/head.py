@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hilum.augment import seed_of
-from hilum.features import FeatureCache
+from hilum.features import FeatureCache, Variant
 from hilum.networks import Classifier
 from hilum.networks.classifier import Standardise
 from hilum.recipe import Recipe, Schedule
@@ -27,18 +27,17 @@ from hilum.train.epochs import (
 )
 
 
-def fit_head(
-    classifier: Classifier, features: FeatureCache, films: pd.DataFrame, folds: Folds, recipe: Recipe, seed: int
-) -> Fitted:
+def fit_head(classifier: Classifier, features: FeatureCache, folds: Folds, recipe: Recipe, seed: int) -> Fitted:
     """Fit the head on cached vectors; the backbone is not touched.
 
     Each epoch sees every training film once, in a view drawn for that epoch; `lbfgs` sees all views at once.
     """
     torch.manual_seed(seed)
     draw_head(classifier.head)
-    train = films.iloc[folds.train]
-    views = torch.from_numpy(np.stack([features.view(train, view) for view in range(recipe.schedule.views)]))
-    tune = torch.from_numpy(features.view(films.iloc[folds.tune]))
+    halved = recipe.schedule.precision == "bfloat16"
+    shown = training_views(folds, recipe.schedule)
+    views = torch.from_numpy(np.stack([features.vectors(variants) for variants in shown]))
+    tune = torch.from_numpy(features.vectors([Variant(row) for row in folds.tune.tolist()]))
     for layer in classifier.head:
         if isinstance(layer, Standardise):
             layer.measure(views.flatten(0, 1))
@@ -54,7 +53,14 @@ def fit_head(
         if best.stale(epoch):
             break
     best.restore()
-    return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, "float32", "cpu")
+    return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, "bfloat16" if halved else "float32", "cpu")
+
+
+def training_views(folds: Folds, schedule: Schedule) -> list[list[Variant]]:
+    """Every view of every training row, copies included: a list a view."""
+    halved = schedule.precision == "bfloat16"
+    rows = list(zip(folds.train.tolist(), folds.copies.tolist(), strict=True))
+    return [[Variant(row, copy, view, halved) for row, copy in rows] for view in range(schedule.views)]
 
 
 class _HeadFit:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hilum.augment import augment, seed_of
+from hilum.augment import changed_frames, seed_of
 from hilum.cache import ArrayView
 from hilum.errors import UsageError
 from hilum.networks import Classifier
@@ -28,6 +28,7 @@ from hilum.train.epochs import (
     Best,
     Fitted,
     Folds,
+    Stage,
     class_weights,
     draw_head,
     learning_rate,
@@ -43,36 +44,43 @@ MEASURED_FILMS = 4096
 def fit_network(
     classifier: Classifier,
     frames: ArrayView,
-    film_ids: list[str],
     folds: Folds,
     recipe: Recipe,
+    stage: Stage,
     seed: int,
     *,
     checkpoint: Path,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train the network from where the recipe says; continues from `checkpoint` where a run was interrupted.
+    """Train the network from where the stage says; continues from `checkpoint` where a run was interrupted.
+
+    A stage that is not the first starts from the weights it is given, and gives those back if no epoch has a lower tune
+    loss: its best epoch is then 0.
 
     Args:
         classifier: changed in place; holds the best weights afterwards.
         frames: of all films, in the rows `folds` counts.
-        film_ids: a name a film, for its augmentation's draw.
         folds: who trains and who tunes.
-        recipe: the schedule, augmentation and preprocess.
+        recipe: augmentation and preprocess.
+        stage: the schedule, and what is trained.
         seed: of everything random here.
-        checkpoint: file rewritten after every epoch, removed at the end.
+        checkpoint: file rewritten after every epoch; the caller removes it when the result is safe.
         progress: called with epochs done and epochs in all.
     """
-    _check_trainable(classifier, recipe)
+    _check_trainable(classifier, recipe, stage)
+    schedule = stage.schedule
     torch.manual_seed(seed)
-    draw_head(classifier.head)
-    best = Best(classifier, recipe.schedule.patience)
-    fitting = _NetworkFit(classifier, frames, film_ids, folds, recipe, seed)
+    if stage.fresh:
+        draw_head(classifier.head)
+    best = Best(classifier, schedule.patience)
+    fitting = _NetworkFit(classifier, frames, folds, recipe, stage, seed)
     training = Training(classifier, fitting.optimiser, best)
     rows = load_checkpoint(training, checkpoint)
-    if not rows:
+    if not rows and stage.fresh:
         fitting.standardise()
-    while len(rows) < recipe.schedule.epochs and not best.stale(len(rows)):
+    if not rows and not stage.fresh and len(folds.tune):
+        best.offer(0, fitting.score()[0])
+    while len(rows) < schedule.epochs and not best.stale(len(rows)):
         epoch = len(rows) + 1
         train_loss, rate = fitting.epoch(epoch)
         tune_loss, accuracy = fitting.score()
@@ -81,20 +89,21 @@ def fit_network(
         if is_leader():
             save_checkpoint(training, rows, checkpoint)
         if progress:
-            progress(epoch, recipe.schedule.epochs)
+            progress(epoch, schedule.epochs)
     best.restore()
     fitting.fabric.barrier()
-    checkpoint.unlink(missing_ok=True)
     return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, fitting.precision, fitting.fabric.device.type)
 
 
-def _check_trainable(classifier: Classifier, recipe: Recipe) -> None:
+def _check_trainable(classifier: Classifier, recipe: Recipe, stage: Stage) -> None:
     """Refuse settings that cannot train a network."""
-    if recipe.schedule.optimiser == "lbfgs":
+    if stage.schedule.optimiser == "lbfgs":
         raise UsageError("schedule.optimiser = 'lbfgs' fits a head only: leave network.train_from out, or use 'adamw'")
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in classifier.backbone.modules())
-    if normed and recipe.network.weights == "random" and recipe.network.batch_norm == "frozen":
-        raise UsageError("a network with random weights has no statistics yet: set network.batch_norm = 'trained'")
+    still = stage.thawed.batch_norm == "frozen" and (stage.fresh or recipe.network.batch_norm == "frozen")
+    if normed and recipe.network.weights == "random" and still:
+        part = "network" if stage.fresh else "finetuning"
+        raise UsageError(f"a network with random weights has no statistics yet: set {part}.batch_norm = 'trained'")
 
 
 class _NetworkFit:
@@ -104,19 +113,20 @@ class _NetworkFit:
         self,
         classifier: Classifier,
         frames: ArrayView,
-        film_ids: list[str],
         folds: Folds,
         recipe: Recipe,
+        stage: Stage,
         seed: int,
     ) -> None:
-        self.recipe, self.frames, self.film_ids, self.folds, self.seed = recipe, frames, film_ids, folds, seed
-        self.fabric = make_fabric(recipe.schedule.precision)
+        self.recipe, self.stage, self.seed = recipe, stage, seed
+        self.frames, self.folds = frames, folds
+        self.fabric = make_fabric(stage.schedule.precision)
         self.precision = "bfloat16" if "bf16" in str(self.fabric.strategy.precision.precision) else "float32"
         self.classifier = classifier.to(memory_format=torch.channels_last)
-        optimiser = make_optimiser(freeze(classifier, recipe.network), recipe.schedule)
+        optimiser = make_optimiser(freeze(classifier, stage.thawed), stage.schedule)
         self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
         self.targets = torch.tensor(folds.targets)
-        weights = class_weights(folds.targets[folds.train], len(recipe.classes), recipe.schedule.class_weights)
+        weights = class_weights(folds.targets[folds.train], len(recipe.classes), stage.schedule.class_weights)
         self.weights = weights.to(self.fabric.device)
 
     def standardise(self) -> None:
@@ -131,40 +141,43 @@ class _NetworkFit:
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
         torch.manual_seed(seed_of(self.seed, "epoch", epoch))
-        training_mode(self.classifier, self.recipe.network)
-        schedule = self.recipe.schedule
-        order = np.random.default_rng(seed_of(self.seed, "order", epoch)).permutation(self.folds.train)
+        training_mode(self.classifier, self.stage.thawed)
+        schedule = self.stage.schedule
+        order = np.random.default_rng(seed_of(self.seed, "order", epoch)).permutation(len(self.folds.train))
         # Batches of nearly one size: a last one of a single film would have no batch statistics.
         batches = np.array_split(order, math.ceil(len(order) / schedule.batch_films))
         total = torch.zeros((), device=self.fabric.device)
-        for number, rows in enumerate(batches):
+        for number, places in enumerate(batches):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(self._share(rows), epoch) * len(rows)
+            total += self._step(self._share(places), epoch) * len(places)
         mean: Any = self.fabric.all_reduce(total / len(order), reduce_op="mean")
         return float(mean), rate
 
-    def _share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's films of a batch; some occur twice where they do not divide evenly."""
+    def _share(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's part of a batch; some films occur twice where they do not divide evenly."""
         world = self.fabric.world_size
-        even = np.resize(rows, math.ceil(len(rows) / world) * world)
+        even = np.resize(places, math.ceil(len(places) / world) * world)
         return even[self.fabric.global_rank :: world]
 
-    def _step(self, rows: NDArray[np.int64], epoch: int) -> Tensor:
-        logits = self.network(self._films(rows, epoch))
+    def _step(self, places: NDArray[np.int64], epoch: int) -> Tensor:
+        """One step on training films, by their places in the train fold."""
+        rows = self.folds.train[places]
+        logits = self.network(self._as_films(self._changed(places, epoch)))
         loss = functional.cross_entropy(logits.float(), self.targets[rows].to(self.fabric.device), self.weights)
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()
         return loss.detach()
 
-    def _films(self, rows: NDArray[np.int64], epoch: int | None) -> Tensor:
-        top = float(2**self.recipe.preprocess.depth_bits - 1)
-        frames = self.frames[rows]
-        if epoch is not None and not self.recipe.augmentation.changes_nothing:
-            grey = torch.from_numpy(frames.astype(np.float32))[:, None] / top
-            seeds = [seed_of(self.seed, self.film_ids[row], epoch) for row in rows]
-            frames = (augment(grey, self.recipe.augmentation, seeds)[:, 0].clamp(0, 1) * top).numpy()
+    def _changed(self, places: NDArray[np.int64], epoch: int) -> NDArray[Any]:
+        """Frames of training films as the epoch shows them."""
+        rows, copies = self.folds.train[places], self.folds.copies[places].tolist()
+        keys = [self.frames.keys[row] for row in rows]
+        views = [seed_of(self.seed, key, copy, epoch) for key, copy in zip(keys, copies, strict=True)]
+        return changed_frames(self.frames[rows], self.recipe, keys, copies=copies, views=views)
+
+    def _as_films(self, frames: NDArray[Any]) -> Tensor:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames))
         return films.to(self.fabric.device).contiguous(memory_format=torch.channels_last)
 
@@ -184,4 +197,4 @@ class _NetworkFit:
         at_once = films_a_pass(self.fabric.device)
         with torch.inference_mode():
             for start in range(0, len(rows), at_once):
-                yield network(self._films(rows[start : start + at_once], None))
+                yield network(self._as_films(self.frames[rows[start : start + at_once]]))
