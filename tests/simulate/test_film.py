@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from hilum.boxes import Box
 from hilum.records import COVID19, NORMAL, VIRAL_PNEUMONIA, View
-from hilum.simulate.film import Box, FilmPlan, boxes_of, collimated, lesion_mask, lung_mask, render
+from hilum.simulate.film import FilmPlan, boxes_of, collimated, lesion_mask, lung_mask, render
 from hilum.simulate.projection import Field
 from hilum.simulate.sites import SITES
-from hilum.simulate.store import yolo_line
 from hilum.simulate.volume import PreparedCT
 
 
@@ -19,23 +17,12 @@ def plan(label: str = COVID19, **changes: object) -> FilmPlan:
     return FilmPlan(**(settings | changes))  # type: ignore[arg-type]
 
 
-@given(st.data())
-def test_yolo_lines_give_back_the_pixels(data: st.DataObject) -> None:
-    width, height = (data.draw(st.integers(64, 2048)) for _ in range(2))
-    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-    box = Box(x, y, data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y)))
-    number, *shares = yolo_line(2, box, width, height).split()
-    cx, cy, w, h = (float(share) for share in shares)
-    back = (round((cx - w / 2) * width), round((cy - h / 2) * height), round(w * width), round(h * height))
-    assert (number, back) == ("2", tuple(box))
-
-
 def test_boxes_are_tight_around_pieces_and_leave_out_specks() -> None:
     lesion = np.zeros((200, 150), bool)
     lesion[20:60, 30:90] = True
     lesion[100:120, 10:40] = True
     lesion[150:152, 100:102] = True
-    assert boxes_of(lesion) == [Box(30, 20, 60, 40), Box(10, 100, 30, 20)]
+    assert boxes_of(lesion) == [Box.at(30, 20, 60, 40), Box.at(10, 100, 30, 20)]
     assert boxes_of(np.zeros((50, 50), bool)) == []
 
 

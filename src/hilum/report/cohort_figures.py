@@ -28,6 +28,8 @@ def cohort_figures(description: Description) -> dict[str, str]:
         drawn["sexes"] = stacked(description.sexes, "sexes", shares=True)
     if any(spread.n for spread in description.age_years):
         drawn["ages"] = ages(description)
+    if len(description.manufacturers.rows) > 1:
+        drawn["manufacturers"] = stacked(description.manufacturers, "manufacturers", shares=True)
     if description.missing.rows:
         drawn["missing"] = missing(description.missing)
     return drawn

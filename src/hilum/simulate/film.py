@@ -7,12 +7,13 @@ lesion of at least .04 % of the film.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.boxes import Box, mask_boxes
 from hilum.records import View
 from hilum.simulate.anatomy import Patient, draw_patient
 from hilum.simulate.lesions import disease_stack, draw_disease
@@ -32,15 +33,6 @@ POSE_DEGREES = {View.PA: (2.0, 2.0, 1.0), View.AP: (4.0, 5.0, 2.5), View.LATERAL
 """Standard deviations of yaw, pitch and roll."""
 BREAST_MM, BREAST_RADIUS_MM = (78.0, -32.0), 70.0
 UNDEREXPOSED = 0.06
-
-
-class Box(NamedTuple):
-    """A rectangle of whole pixels: left, top, width, height."""
-
-    x: int
-    y: int
-    w: int
-    h: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +114,7 @@ def lesion_mask(added: Floats, lungs: Mask) -> Mask:
 
 def boxes_of(lesion: Mask) -> list[Box]:
     """Tight boxes around the connected pieces of a lesion mask, largest first; specks are left out."""
-    count, _, stats, _ = cv2.connectedComponentsWithStats(lesion.astype(np.uint8), connectivity=8)
-    least = max(4.0, BOX_LEAST_SHARE * lesion.size)
-    pieces = [stats[i] for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= least]
-    pieces.sort(key=lambda piece: (-int(piece[cv2.CC_STAT_AREA]), int(piece[0]), int(piece[1])))
-    return [Box(*(int(value) for value in piece[:4])) for piece in pieces]
+    return mask_boxes(lesion, least_area_px=max(4.0, BOX_LEAST_SHARE * lesion.size))
 
 
 def _site_of_the_day(plan: FilmPlan, rng: np.random.Generator) -> Site:

@@ -25,11 +25,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.boxes import write_classes, yolo_line
 from hilum.errors import DataError
 from hilum.files import write_json, write_text, written_aside
 from hilum.records import NORMAL, View
 from hilum.simulate.dicom import dicom_bytes
-from hilum.simulate.film import Box, Film, FilmPlan, boxes_of, render
+from hilum.simulate.film import Film, FilmPlan, boxes_of, render
 from hilum.simulate.shortcuts import leave_marks
 from hilum.simulate.volume import load_ct
 
@@ -120,7 +121,7 @@ def _write_film(
         "width": width,
         "height": height,
         "extent": round(float(lesion.sum() / max(1, lungs.sum())), 4),
-        "boxes": [list(box) for box in boxes],
+        "boxes": [[box.left, box.top, box.width, box.height] for box in boxes],
     }
 
 
@@ -201,16 +202,6 @@ def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
         aside.write_bytes(_encoded(".png", mask.astype(np.uint8) * np.uint8(255), []).tobytes())
 
 
-def yolo_line(number: int, box: Box, width: int, height: int) -> str:
-    """Class, centre and size as shares of the film, exact enough to give back the pixels.
-
-    >>> yolo_line(0, Box(x=10, y=20, w=30, h=40), width=100, height=200)
-    '0 0.250000 0.200000 0.300000 0.200000'
-    """
-    shares = ((box.x + box.w / 2) / width, (box.y + box.h / 2) / height, box.w / width, box.h / height)
-    return " ".join([str(number), *(f"{share:.6f}" for share in shares)])
-
-
 def write_tables(target: Target, image_ids: Sequence[str]) -> None:
     """Gather the films' records into `index.csv` and `boxes.csv`."""
     folder = target.folder
@@ -223,7 +214,7 @@ def write_tables(target: Target, image_ids: Sequence[str]) -> None:
         for box in row["boxes"]
     ]
     films = [{key: value for key, value in row.items() if key != "boxes"} for row in rows]
-    write_text(folder / "boxes" / "classes.txt", "".join(f"{label}\n" for label in target.classes))
+    write_classes(folder / "boxes" / "classes.txt", target.classes)
     write_text(folder / "boxes.csv", _as_csv(boxes, ["image_id", "label", "x", "y", "w", "h"]))
     write_text(folder / "index.csv", _as_csv(films, list(films[0])))
 
