@@ -57,7 +57,7 @@ def bare(kind: Any) -> Any:
     """A type without its annotations and without None."""
     if typing.get_origin(kind) is typing.Annotated:
         return bare(typing.get_args(kind)[0])
-    if isinstance(kind, types.UnionType):
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return bare(next(part for part in typing.get_args(kind) if part is not type(None)))
     return kind
 
@@ -203,10 +203,11 @@ def commands_page() -> str:
 
 
 def field_notes(model: type[BaseModel]) -> dict[str, str]:
-    """What the string below each field of a model says."""
-    body = ast.parse(inspect.getsource(model)).body[0]
+    """What the string below each field of a model says, and below those it inherits."""
+    parts = [part for part in reversed(model.__mro__) if issubclass(part, BaseModel) and part is not BaseModel]
+    bodies = [ast.parse(inspect.getsource(part)).body[0] for part in parts]
     notes = {}
-    statements = body.body if isinstance(body, ast.ClassDef) else []
+    statements = [line for body in bodies if isinstance(body, ast.ClassDef) for line in body.body]
     for field, note in itertools.pairwise(statements):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue

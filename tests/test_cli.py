@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,7 +208,8 @@ def command(patch: pytest.MonkeyPatch, *words: object) -> Told:
 
 
 def test_every_verb_explains_itself_with_an_example_that_is_a_command(hilum: Call) -> None:
-    verbs = ("index", "describe", "train", "evaluate", "predict", "report", "simulate", "sources show", "recipes show")
+    verbs = ["index", "describe", "preprocess", "export", "train", "compare", "reproduce", "evaluate", "predict"]
+    verbs += ["report", "simulate", "sources show", "recipes show"]
     for verb in verbs:
         told = hilum(*verb.split(), "--help")
         assert told.status == 0
@@ -298,6 +300,55 @@ def test_train_ends_with_score_interval_floor_and_disclaimer(place: Place) -> No
     assert (place.run / "report.html").is_file()
     headline = json.loads((place.run / "bundle" / "bundle.json").read_text(encoding="utf-8"))["evaluation"]["headline"]
     assert float(headline.split()[1]) > 0.8  # the patch can be seen
+
+
+def test_what_the_command_line_changes_is_recorded(hilum: Call, place: Place, tmp_path: Path) -> None:
+    words = ("--set", "schedule.epochs=3", "--weights", "random")
+    told = hilum("train", place.recipe, "--index", place.index, "--out", tmp_path / "run", *words)
+    assert told.status == 0
+    assert "# changed: schedule.epochs = 3" in (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["changed"] == [
+        "network.weights = random",
+        "schedule.epochs = 3",
+    ]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Changed in the recipe: <code>network.weights = random</code>" in page
+
+
+def test_a_film_is_drawn_before_and_after(hilum: Call, place: Place, tmp_path: Path) -> None:
+    film = next(place.films.rglob("*.png"))
+    told = hilum("preprocess", film, "--steps", "crop-black, clahe:clip=3", "--out", tmp_path / "sheet.png")
+    assert told.status == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+    listed = hilum("preprocess", "--list")
+    assert "local-phase" in listed.out
+
+
+def test_films_are_exported_with_the_classes_of_a_recipe(hilum: Call, place: Place, tmp_path: Path) -> None:
+    words = ("--size", 32, "--size", 48, "--depth", "16", "--steps", "crop-black, clahe", "--processes", 1)
+    told = hilum("export", place.index, "--recipe", place.recipe, *words, "--out", tmp_path)
+    assert told.status == 0, told.err
+    assert "40 films: films-32.npy, films-48.npy and films.csv" in told.words
+    assert "1 truncated" in " ".join(told.err.split())
+    small, large = (np.load(tmp_path / f"films-{size}.npy") for size in (32, 48))
+    assert (small.shape, large.shape, small.dtype) == ((40, 32, 32), (40, 48, 48), np.uint16)
+    table = pd.read_csv(tmp_path / "films.csv")
+    assert table.columns.tolist() == ["image_id", "class", "class.patch", "class.clear", "source", "group", "sha256"]
+    assert table["class"].value_counts().to_dict() == {"patch": 20, "clear": 20}
+    assert CANARY not in (tmp_path / "films.csv").read_text(encoding="utf-8")
+
+
+def test_an_export_without_a_film_that_went_says_so_by_its_status(hilum: Call, place: Place, tmp_path: Path) -> None:
+    films = shutil.copytree(place.films, tmp_path / "films")
+    index = tmp_path / "index.parquet"
+    assert hilum("index", "folder", "--root", films, "--out", index, "--processes", 1).status == 0
+    (films / "clear" / "film-07.png").unlink()
+    told = hilum("export", index, "--size", 32, "--out", tmp_path / "out", "--processes", 1)
+    assert told.status == 3
+    assert "1 not found" in " ".join(told.err.split())
+    assert len(np.load(tmp_path / "out" / "films-32.npy")) == 39
+    for words in (("--size", 32, "--size", 32), ("--steps", "sharpen"), ("--recipe", "no-such")):
+        assert hilum("export", index, *words, "--out", tmp_path / "wrong").status == 2
 
 
 def test_nothing_a_run_leaves_behind_names_the_patient(place: Place) -> None:
@@ -450,6 +501,14 @@ def test_report_is_written_where_it_is_asked_for(hilum: Call, place: Place, tmp_
         (("train", "demoo", "--root", ".", "--out", "RUN"), "did you mean 'demo'"),
         (("train", "demo", "--out", "RUN"), "--root DATA, or --index FILE"),
         (("train", "mine.toml", "--root", ".", "--out", "RUN"), "mine.toml does not exist"),
+        (("train", "demo", "--root", ".", "--out", "RUN", "--backbone", "resnt50"), "did you mean 'resnet50'"),
+        (("train", "demo", "--root", ".", "--out", "RUN", "--weights", "pakaged"), "did you mean 'packaged'"),
+        (("train", "demo", "--root", ".", "--out", "RUN", "--set", "schedule.epoch=1"), "did you mean 'epochs'"),
+        (("train", "demo", "--root", ".", "--out", "RUN", "--set", "epochs"), "--set takes KEY=VALUE"),
+        (("preprocess", "film.png", "--steps", "clahee"), "did you mean 'clahe'"),
+        (("preprocess", "film.png", "--steps", "clahe:clip=0"), "clip must be a number from 1 to 256"),
+        (("preprocess", "film.png"), "name a film and the steps"),
+        (("reproduce", "--root", ".", "--out", "DIR", "--system", "rovay"), "did you mean 'rovai'"),
         (("simulate", "--out", "DIR", "--plant", "markr=covid19@0.9"), "did you mean 'marker'"),
         (("simulate", "--out", "DIR", "--plant", "marker=covid@0.9"), "did you mean 'covid19'"),
         (("simulate", "--out", "DIR", "--plant", "marker"), "kind=label@strength"),

@@ -73,7 +73,7 @@ def test_every_command_in_the_documentation_can_be_typed(page: Path) -> None:
 
 def test_the_documentation_shows_commands() -> None:
     shown = [words[0] for page in PAGES for words in commands_in(page.read_text(encoding="utf-8")) if words]
-    verbs = {"simulate", "index", "describe", "train", "evaluate", "predict", "report", "sources", "recipes"}
+    verbs = {"simulate", "index", "describe", "train", "compare", "evaluate", "predict", "report", "sources", "recipes"}
     assert verbs <= set(shown)
 
 

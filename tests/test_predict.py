@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from hilum.bundle import Bundle, load_bundle
-from hilum.errors import DataError
+from hilum.errors import DataError, UsageError
 from hilum.evaluate import OperatingPoint
 from hilum.index import Index
 from hilum.networks import SCORING_BATCH
@@ -48,6 +48,15 @@ def test_predictions_come_in_the_order_asked_for(bundle: Bundle, films: list[Pat
     for prediction in told:
         if prediction.film in alone:
             assert _probability(prediction) == pytest.approx(_probability(alone[prediction.film]), abs=1e-5)
+
+
+@pytest.mark.parametrize("lungs", ["crop", "only", "not"])
+def test_a_bundle_that_needs_lung_masks_says_so_before_any_film(bundle: Bundle, films: list[Path], lungs: str) -> None:
+    masked = replace(bundle, preprocess=bundle.preprocess.model_copy(update={"lungs": lungs}))
+    with pytest.raises(
+        UsageError, match=rf"needs lung masks \(preprocess\.lungs = '{lungs}'\).*hilum evaluate RUN --index"
+    ):
+        next(iter(predict_films(masked, films)))
 
 
 def test_more_films_than_a_batch_are_all_predicted(bundle: Bundle, films: list[Path]) -> None:

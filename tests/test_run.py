@@ -85,7 +85,7 @@ def test_the_account_tells_how_it_came_to_be(finished: Path) -> None:
     assert told["index_digest"] == run.index.digest
     assert told["weights"]["kind"] == "random"
     assert {"torch", "timm", "hilum"} <= set(told["versions"])
-    assert set(told["seconds"]) == {"index", "decode", "features", "train", "evaluate"}
+    assert set(told["seconds"]) == {"index", "decode", "features", "train", "evaluate", "bundle"}
     history = run.history
     assert set(history["division"]) == {0, 1, 2}
     assert (history.groupby("division")["epoch"].max() >= 1).all()

@@ -9,7 +9,7 @@ import pytest
 from hilum.errors import DataError, UsageError
 from hilum.index import Index, typed
 from hilum.recipe import Recipe, checked_recipe
-from hilum.selection import TARGET, select_films, targets
+from hilum.selection import NO_CLASS, TARGET, select_films, targets, unseen_films
 
 
 def index(*films: dict[str, Any]) -> Index:
@@ -43,6 +43,39 @@ def test_a_class_is_any_of_its_labels_and_two_classes_are_none() -> None:
     assert reasons(chosen)[4:] == ["labels of two classes", "no label of any class"]
     assert len(chosen.films) == 4
     assert len(chosen.table) == len(films.table)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept"),
+    [
+        ([], [0, 1, 2, 3, 4, 5]),
+        (["ge"], [0, 1]),
+        (["GE Medical"], [0]),
+        (["Agfa"], [3]),
+        (["agfa-gevaert", "Siemens"], [2, 3]),
+        (["medical systems", "philips"], [0, 4]),
+    ],
+)
+def test_manufacturers_are_found_by_whole_words(names: list[str], kept: list[int]) -> None:
+    spelt = ["GE MEDICAL SYSTEMS", "Ge Healthcare", "SIEMENS", "Agfa-Gevaert", "Philips Medical Systems", None]
+    labels = ["covid19", "normal"]
+    films = index(*({"labels": labels[n % 2], "manufacturer": one} for n, one in enumerate(spelt)))
+    chosen = select_films(films, recipe(manufacturers=names), every_class=False)
+    assert chosen.films["image_id"].tolist() == [f"f{n}" for n in kept]
+    if names:
+        told = reasons(chosen)
+        assert told[5] == "manufacturer not stated"
+        assert {told[n] for n in range(5) if n not in kept} == {f"manufacturer is not {' or '.join(names)}"}
+
+
+def test_a_manufacturer_no_film_states_is_a_misspelling() -> None:
+    films = index(*({**one, "manufacturer": "Philips"} for one in BOTH))
+    with pytest.raises(UsageError, match="did you mean 'Philips'"):
+        select_films(films, recipe(manufacturers=["Phillips"]))
+    with pytest.raises(UsageError, match="without a letter"):
+        recipe(manufacturers=["-"])
+    elsewhere = select_films(films, recipe(manufacturers=["Siemens"]), every_class=False)
+    assert reasons(elsewhere) == ["manufacturer is not Siemens"] * 2
 
 
 def test_a_label_not_assessed_makes_no_class() -> None:
@@ -147,3 +180,66 @@ def test_a_class_without_films_is_said_with_the_commonest_reason() -> None:
     assert len(select_films(films, recipe(views=["PA"]), every_class=False).films) == 1
     with pytest.raises(DataError, match="class 'ill' has no film left; 0 were left out"):
         select_films(index({"labels": "normal"}), recipe())
+
+
+MASKED = {"lung_mask": "masks/1.png"}
+
+
+@pytest.mark.parametrize("part", ["films", "preprocess"])
+def test_films_without_a_mask_are_left_out_whatever_their_class(part: str) -> None:
+    told = {"films": {"masked": True}} if part == "films" else {"preprocess": {"lungs": "crop"}}
+    asked = checked_recipe(recipe().model_dump(mode="json") | told)
+    shown = [film | MASKED for film in BOTH]
+    films = index(*shown, *BOTH, {"labels": "viral"}, {"labels": "covid19 normal"}, {}, MASKED)
+    chosen = select_films(films, asked)
+    assert reasons(chosen) == [None, None, *["no lung mask"] * 3, "labels of two classes", "no lung mask", NO_CLASS]
+    assert reasons(select_films(films, recipe()))[:5] == [None] * 5
+
+
+def test_a_class_without_any_mask_is_said() -> None:
+    films = index(BOTH[0] | MASKED, BOTH[1])
+    with pytest.raises(DataError, match="'well' has no film left; 1 were left out, most often because: no lung mask"):
+        select_films(films, recipe(masked=True))
+
+
+# Films of classes never trained on
+
+UNSEEN = checked_recipe(
+    {
+        "title": "t",
+        "films": {"views": ["PA"]},
+        "classes": {"ill": ["covid19"], "well": ["normal"]},
+        "unseen": {"virus": ["viral"], "other": ["tb", "mass"]},
+    }
+)
+
+
+def _unseen(*films: dict[str, Any], told: Recipe = UNSEEN) -> Index:
+    """What is found among two films that are trained on and these."""
+    rows = [{"label.tb": None, "label.mass": None} | film for film in (*BOTH, *films)]
+    for row in rows:
+        row.update({f"label.{name}": True for name in ("tb", "mass") if name in row.get("labels", "").split()})
+    return unseen_films(select_films(index(*rows), told), told)
+
+
+def test_unseen_films_are_those_that_fit_but_for_their_label() -> None:
+    found = _unseen({"labels": "viral"}, {"labels": "tb"}, {"labels": "mass", "view": "L"}, {"labels": "covid19 viral"})
+    assert dict(zip(found.films["image_id"], found.films[TARGET], strict=True)) == {"f2": "virus", "f3": "other"}
+    assert reasons(found)[:2] == ["not of an unseen class"] * 2
+    assert reasons(found)[4:] == ["not of an unseen class"] * 2, "a lateral film, and one that was trained on"
+
+
+def test_a_film_of_two_unseen_classes_is_of_none() -> None:
+    assert _unseen({"labels": "viral tb"}, {"labels": "tb mass"}).films["image_id"].tolist() == ["f3"]
+
+
+def test_of_copies_of_an_unseen_film_the_first_stays() -> None:
+    twins = ({"labels": "tb"}, {"labels": "tb", "duplicate_of": "f2"}, {"labels": "tb", "near_duplicate_of": "f2"})
+    assert _unseen(*twins).films["image_id"].tolist() == ["f2"]
+    every = UNSEEN.model_copy(update={"films": UNSEEN.films.model_copy(update={"duplicates": "all"})})
+    assert len(_unseen(*twins, told=every).films) == 3
+
+
+def test_an_unseen_label_that_no_film_has_finds_none() -> None:
+    told = UNSEEN.model_copy(update={"unseen": {"rib": ("fracture",)}})
+    assert _unseen({"labels": "viral"}, told=told).films.empty

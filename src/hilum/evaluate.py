@@ -148,7 +148,7 @@ def evaluate(
     folds: list[Predicted] = []
     for fold in (fold for fold in FOLDS if (predictions["fold"] == fold).any()):
         part = predictions[predictions["fold"] == fold]
-        tested, described = _tested(part, films, tuple(classes), fold)
+        tested, described = arranged(part, films, tuple(classes), fold)
         counts = metrics.resampled_groups(tested.groups(), resamples, seed)
         scores += _fold_scores(tested, described, counts) + _point_scores(tested, part, operating_points, counts)
         notes += _notes(tested, described)
@@ -200,7 +200,7 @@ def _is_distribution(probabilities: pd.DataFrame) -> Bools:
     return np.asarray((p >= 0).all(axis=1) & (p <= 1 + 1e-6).all(axis=1) & (np.abs(p.sum(axis=1) - 1) < 1e-3))
 
 
-def _tested(
+def arranged(
     predictions: pd.DataFrame, films: pd.DataFrame, classes: tuple[str, ...], fold: str
 ) -> tuple[Predicted, pd.DataFrame]:
     """One fold's predictions as arrays, and the index rows of its films in the same order."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -17,6 +18,15 @@ Result = TypeVar("Result")
 
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
+
+Watch = Callable[[str], AbstractContextManager[Progress]]
+"""Told the name of a stage, gives something to report its progress to."""
+
+
+def unwatched(_stage: str) -> AbstractContextManager[Progress]:
+    """Reports to nobody."""
+    return nullcontext(lambda _done, _total: None)
+
 
 IN_FLIGHT = 4
 """Items a process that are handed out and not yet answered: enough to keep it busy, few enough to stay small."""

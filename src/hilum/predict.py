@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hilum.bundle import Bundle, points_of
 from hilum.cache import read_for
-from hilum.errors import DataError
+from hilum.errors import DataError, UsageError
 from hilum.networks import SCORING_BATCH
 from hilum.parallel import Crashed, spread
 from hilum.preprocess import Frame, Preprocess
@@ -43,6 +43,11 @@ def find_films(paths: Sequence[Path]) -> list[Path]:
 
 def predict_films(bundle: Bundle, paths: Sequence[Path], *, processes: int | None = None) -> Iterator[Prediction]:
     """One prediction a film, in the order given; a film that cannot be read is a refusal, never an exception."""
+    if bundle.preprocess.masked:
+        raise UsageError(
+            f"{bundle.title}: this bundle needs lung masks (preprocess.lungs = '{bundle.preprocess.lungs}'); score it "
+            "on an index that names them: hilum evaluate RUN --index FILE"
+        )
     batch: list[tuple[Path, Frame | str]] = []
     for item in _frames(bundle, paths, processes):
         batch.append(item)

@@ -1,7 +1,8 @@
 """Films with a reference standard, and what each repeat predicted for them -> Scores with intervals over groups.
 
 Every family of figures here is a pair: the Scores still without values, and for each repeat a statistic that returns
-their values, in the same order, for any film weights. `measured` puts the two together.
+their values, in the same order, for any film weights. `measured` puts the two together, `paired` takes the difference
+between two networks on the same films.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -87,6 +88,9 @@ class Predicted:
 Of = Callable[[Ints, Floats], Statistic]
 """Reference classes (N,) and probabilities (N, C) of one repeat -> its statistic."""
 
+Family = tuple[list[Figure], Of]
+"""Figures, and what makes a repeat's statistic of them."""
+
 
 def measured(tested: Predicted, figures: Sequence[Figure], of: Of, counts: Counts) -> list[Score]:
     """The figures with their values and intervals, means over repeats.
@@ -109,6 +113,34 @@ def measured(tested: Predicted, figures: Sequence[Figure], of: Of, counts: Count
     return scores
 
 
+def paired(first: Predicted, other: Predicted, counts: Counts) -> list[Score]:
+    """Differences, `other` minus `first`, of every overall figure and AUROC, on the same resamples of the same groups.
+
+    Args:
+        first: the films and what one network predicted for them.
+        other: the same films in the same order, and what another one predicted.
+        counts: (R, G) from `metrics.resampled_groups`.
+
+    Raises:
+        ValueError: the films, classes or groups are not the same.
+    """
+    same = first.classes == other.classes and np.array_equal(first.target, other.target)
+    if not (same and np.array_equal(first.group, other.group)):
+        raise ValueError("only predictions for the same films, classes and groups can be paired")
+    scores: list[Score] = []
+    once = np.ones((1, counts.shape[1]), dtype=np.uint8)
+    for family in (ranking_family, decision_family):
+        figures, of = family(first)
+        one, two = ([(of(p.target[rows], q), p.group[rows]) for rows, q in p.repeats] for p in (first, other))
+        values = (metrics.bootstrap(once, two) - metrics.bootstrap(once, one))[0]
+        replicates = metrics.bootstrap(counts, two) - metrics.bootstrap(counts, one)
+        for figure, difference, column in zip(figures, values, replicates.T, strict=True):
+            value = metrics.known(difference)
+            low, high = (metrics.interval(column, value) if first.groups() > 1 else None) or (None, None)
+            scores.append(replace(figure.score, value=value, low=low, high=high))
+    return scores
+
+
 def _score(
     tested: Predicted, metric: str, n: int | None = None, label: int | None = None, at: str | None = None
 ) -> Score:
@@ -121,6 +153,11 @@ def _score(
 
 
 def decision_scores(tested: Predicted, counts: Counts) -> list[Score]:
+    """`decision_family`, measured."""
+    return measured(tested, *decision_family(tested), counts)
+
+
+def decision_family(tested: Predicted) -> Family:
     """Figures of the most probable class and of the probabilities as they stand.
 
     Overall accuracy, balanced_accuracy, macro_f1, log_loss, brier, ece; by class precision, recall (the "accuracy" of a
@@ -136,7 +173,7 @@ def decision_scores(tested: Predicted, counts: Counts) -> list[Score]:
             n, units = _denominator(tested, metric, [p.argmax(axis=1) == c for _, p in tested.repeats], c)
             figures.append(Figure(_score(tested, metric, n, c), units))
     present = tested.present
-    return measured(tested, figures, lambda target, p: _decision_statistic(target, p, present), counts)
+    return figures, lambda target, p: _decision_statistic(target, p, present)
 
 
 def _denominator(tested: Predicted, metric: str, called: Sequence[Bools], label: int) -> tuple[int, int]:
@@ -180,6 +217,11 @@ def _decision_statistic(target: Ints, probabilities: Floats, present: Ints) -> S
 
 
 def ranking_scores(tested: Predicted, counts: Counts) -> list[Score]:
+    """`ranking_family`, measured."""
+    return measured(tested, *ranking_family(tested), counts)
+
+
+def ranking_family(tested: Predicted) -> Family:
     """AUROC and average_precision of each judged class, and macro_auroc where there are more than two."""
     judged, macro = tested.judged, tested.judged if len(tested.judged) > 1 else ()
     figures = [Figure(_score(tested, "auroc", label=c), _pairs(tested, c)) for c in judged]
@@ -199,7 +241,7 @@ def ranking_scores(tested: Predicted, counts: Counts) -> list[Score]:
 
         return statistic
 
-    return measured(tested, figures, of, counts)
+    return figures, of
 
 
 def _pairs(tested: Predicted, label: int) -> int:

@@ -1,5 +1,7 @@
 """Which films of an index take part in a recipe, and as which class; every other film with its reason."""
 
+import re
+
 import pandas as pd
 
 from hilum.errors import DataError, unknown_name
@@ -8,6 +10,7 @@ from hilum.recipe import ABSENT, Recipe
 from hilum.records import View
 
 TARGET = "target"
+NO_CLASS = "no label of any class"
 
 
 def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> Index:
@@ -15,11 +18,12 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
 
     Args:
         index: what there is.
-        recipe: sources (none named: all), modality, views, classes, duplicates.
+        recipe: sources (none named: all), modality, views, manufacturers, classes, duplicates.
         every_class: refuse when a class has no film left; to score films elsewhere, one class may be missing.
 
     Raises:
-        UsageError: a class is made of a label that no film has been assessed for, or a source is not in the index.
+        UsageError: a class is made of a label that no film has been assessed for, or a source or manufacturer is not
+            in the index.
         DataError: a class has no film.
     """
     target, ambiguous = targets(index, recipe, every_class=every_class)
@@ -36,8 +40,12 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
         chosen = chosen.leave_out(views.notna() & ~views.isin(kept), f"view is not {' or '.join(films.views)}")
     if not films.unstated_view:
         chosen = chosen.leave_out(views.isna(), "view not stated")
+    if films.manufacturers:
+        chosen = _by_manufacturers(chosen, films.manufacturers, every_name=every_class)
     chosen = chosen.leave_out(ambiguous, "labels of two classes")
-    chosen = chosen.leave_out(target.isna(), "no label of any class")
+    if films.masked or recipe.preprocess.masked:
+        chosen = chosen.leave_out(chosen.table["lung_mask"].isna(), "no lung mask")
+    chosen = chosen.leave_out(target.isna(), NO_CLASS)
     if films.duplicates == "first":
         chosen = _without_twins(chosen)
     if every_class:
@@ -60,6 +68,34 @@ def targets(index: Index, recipe: Recipe, *, every_class: bool = True) -> tuple[
     count = fits.sum(axis=1)
     target = fits.idxmax(axis=1).where(count == 1).astype("string")
     return target, count > 1
+
+
+def unseen_films(chosen: Index, recipe: Recipe) -> Index:
+    """Of the films that fit a recipe but for their label, those of its `unseen` classes, with these as targets."""
+    other = recipe.model_copy(update={"classes": recipe.unseen})
+    target, ambiguous = targets(chosen, other, every_class=False)
+    wanted = (chosen.table["left_out"] == NO_CLASS).fillna(value=False) & target.notna() & ~ambiguous
+    left_out = chosen.table["left_out"].mask(wanted, pd.NA).mask(~wanted, "not of an unseen class")
+    found = Index(table=chosen.table.assign(**{TARGET: target, "left_out": left_out}), root=chosen.root)
+    return _without_twins(found) if recipe.films.duplicates == "first" else found
+
+
+def _by_manufacturers(chosen: Index, names: tuple[str, ...], *, every_name: bool) -> Index:
+    stated = chosen.table["manufacturer"]
+    spellings = [str(spelling) for spelling in stated.dropna().unique()]
+    kept: set[str] = set()
+    for name in names:
+        made = {spelling for spelling in spellings if _words(name) in _words(spelling)}
+        if every_name and not made:
+            raise unknown_name("manufacturer of the index", name, spellings)
+        kept |= made
+    chosen = chosen.leave_out(stated.isna(), "manufacturer not stated")
+    return chosen.leave_out(~stated.isin(kept), f"manufacturer is not {' or '.join(names)}")
+
+
+def _words(text: str) -> str:
+    """Its words in lower case, each between two spaces, so that whole words are found as parts of a text."""
+    return " ".join(["", *re.findall(r"[^\W_]+", text.casefold()), ""])
 
 
 def _spelt_out(views: tuple[View, ...]) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 
 from hilum.describe import Description, describe
 from hilum.evaluate import Evaluation
-from hilum.report import canvas, figures
+from hilum.report import canvas, comparison_figures, figures
 from hilum.report.cohort_figures import cohort_figures
 from hilum.report.html import RunReport, run_figures
 
@@ -25,7 +25,7 @@ def words(svg: str) -> str:
 
 @pytest.fixture(scope="module")
 def drawn(run: RunReport, description: Description, history: pd.DataFrame) -> dict[str, str]:
-    overlay = figures.learning_overlay({"vgg16": history, "resnet50": history})
+    overlay = comparison_figures.learning_overlay({"vgg16": history, "resnet50": history})
     return run_figures(run) | cohort_figures(description) | {"overlay": overlay}
 
 

@@ -3,7 +3,7 @@
 Every function returns the text of one SVG, drawn by `canvas.svg`, and is the same for the same input.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,28 +44,6 @@ def learning_curves(history: pd.DataFrame, *, name: str = "learning") -> str:
     lines = len(history[_line_columns(history)].drop_duplicates())
     text = f"Loss and tune accuracy by epoch, {lines} divisions; the dots mark the epoch with the lowest tune loss."
     return canvas.svg(name, text, draw, height=400)
-
-
-def learning_overlay(histories: Mapping[str, pd.DataFrame], *, name: str = "overlay") -> str:
-    """Tune loss and accuracy of several runs over one another, the mean of their repeats."""
-
-    def draw(sheet: Figure) -> None:
-        above, below = sheet.subplots(2, 1, sharex=True)
-        for place, (run, history) in enumerate(histories.items()):
-            look: dict[str, Any] = {
-                "color": canvas.colour_of(place),
-                "linestyle": canvas.LINES[place % len(canvas.LINES)],
-            }
-            for axes, measure in ((above, "tune_loss"), (below, "tune_accuracy")):
-                mean = history.groupby("epoch")[measure].mean()
-                axes.plot(mean.index, mean, label=canvas.short(run), **look)
-        above.set_ylabel("tune loss")
-        below.set_ylabel("tune accuracy")
-        below.set_xlabel("epoch")
-        below.xaxis.set_major_locator(MaxNLocator(integer=True))
-        canvas.legend_above(sheet, above)
-
-    return canvas.svg(name, f"Tune loss and accuracy of {len(histories)} runs by epoch.", draw, height=420)
 
 
 def _line_columns(history: pd.DataFrame) -> list[str]:
@@ -243,6 +221,8 @@ class ForestRow:
     colour: str = canvas.INK
     marker: str = "o"
     weight: str = "normal"
+    line: float | None = None
+    """A mark of the row's own, in place of the plot's."""
 
 
 def floor_forest(evaluation: Evaluation, *, name: str = "floors") -> str:
@@ -256,7 +236,7 @@ def floor_forest(evaluation: Evaluation, *, name: str = "floors") -> str:
     metric = metric_name(top.score.metric) if top.score else "score"
     parts = [f"{row.text} {score_text(row.score)}" for row in rows if row.score]
     best = top.floor.value if top.floor else None
-    return _forest(name, f"{metric}: {'; '.join(parts)}.", rows, metric, line=best, floor=True)
+    return forest(name, f"{metric}: {'; '.join(parts)}.", rows, metric, line=best, floor=True)
 
 
 def subgroup_forest(evaluation: Evaluation, label: str, *, name: str = "subgroups") -> str | None:
@@ -277,12 +257,14 @@ def subgroup_forest(evaluation: Evaluation, label: str, *, name: str = "subgroup
         return None
     metric = f"AUROC, {canvas.short(label)}"
     text = f"AUROC of {label} by source and subgroup, {sum(row.score is not None for row in rows)} rows."
-    return _forest(name, text, rows, metric, line=everybody.value, floor=False)
+    return forest(name, text, rows, metric, line=everybody.value, floor=False)
 
 
-def _forest(name: str, text: str, rows: Sequence[ForestRow], metric: str, *, line: float | None, floor: bool) -> str:
+def forest(name: str, text: str, rows: Sequence[ForestRow], metric: str, *, line: float | None, floor: bool) -> str:
+    """Scores with their intervals, a row each, against a line; with `floor` what lies below the line is tinted."""
     scores = [row.score for row in rows if row.score and row.score.value is not None]
     ends = [end for score in scores for end in (score.low, score.value, score.high) if end is not None]
+    ends += [row.line for row in rows if row.line is not None]
     left = max(0.0, float(np.floor((min([*ends, 0.5 if floor else 0.9]) - 0.03) * 20) / 20))
     places = np.cumsum([0.0, *(1.0 if row.score and row.score.value is not None else 0.7 for row in rows)])
 
@@ -323,6 +305,7 @@ def _forest_marks(
     axes: Axes, height: float, row: ForestRow, score: Score, scale: tuple[float, float | None, bool]
 ) -> None:
     left, line, floor = scale
+    line = line if row.line is None else row.line
     axes.plot((left, 1), (height, height), color=canvas.RULE, linewidth=0.8, zorder=1)
     if line is not None:
         colour = canvas.WARN if floor else canvas.ACCENT

@@ -46,6 +46,10 @@ class RunReport:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     left_out: pd.DataFrame | None = None
     """image_id and left_out, the reason."""
+    unseen: pd.DataFrame | None = None
+    """What films of classes never trained on are called: `run.unseen.COLUMNS`."""
+    changed: Sequence[str] = ()
+    """What the command line changed of the recipe, `key = value`."""
     warnings: Sequence[str] = ()
 
 
@@ -154,6 +158,7 @@ _COHORT_CAPTIONS = {
     "views": "Views of each label's films.",
     "sexes": "Sex of each label's patients, by film.",
     "ages": "Age by label, in decades, of the films that state it.",
+    "manufacturers": "Manufacturer of each label's devices, by film. Bars that differ are a shortcut.",
     "missing": "Films without a value, by column.",
 }
 
@@ -176,9 +181,15 @@ def _cohort_grids(description: Description) -> dict[str, list[Grid]]:
             count(description.ages),
             tables.of_ages(description),
             count(description.sexes),
+            count(description.ages_by_sex),
             count(description.films_per_patient),
         ],
-        "Acquisition": [count(description.views), tables.of_dates(description), count(description.devices)],
+        "Acquisition": [
+            count(description.views),
+            tables.of_dates(description),
+            count(description.manufacturers),
+            count(description.devices),
+        ],
         "Files": [count(description.formats), count(description.image_sizes), tables.of_pixels(description)],
         "Gaps": [count(description.missing), tables.of_left_out(description.left_out)],
     }
@@ -210,6 +221,7 @@ def _run_grids(content: RunReport) -> dict[str, list[Grid]]:
             table(evaluation, fold) for fold in folds for table in (tables.of_calibration, tables.of_class_calibration)
         ],
         "parts": [tables.of_parts(evaluation)],
+        "unseen": [tables.of_unseen(content.unseen)] if content.unseen is not None else [],
     }
     return {section: [grid for grid in found if grid.rows] for section, found in grids.items()}
 

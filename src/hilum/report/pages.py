@@ -11,6 +11,7 @@ from hilum.errors import UnreadableFilm
 from hilum.files import write_text
 from hilum.index import Index
 from hilum.pixels import read_film
+from hilum.recipe import changes_of
 from hilum.report import tables
 from hilum.report.films import SIDE_PX, ExampleFilm, Kind, choose_examples
 from hilum.report.html import RunReport, run_figures, run_report
@@ -53,6 +54,8 @@ def gather(run: Run) -> RunReport:
         provenance=run.account,
         left_out=index.left_out[["image_id", "left_out"]],
         warnings=warnings,
+        unseen=run.unseen,
+        changed=changes_of(run.recipe_text),
     )
 
 

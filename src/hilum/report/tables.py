@@ -187,6 +187,22 @@ def of_parts(evaluation: Evaluation) -> Grid:
     return Grid(caption="Figures by source and subgroup", head=head, rows=rows, texts=4)
 
 
+def of_unseen(unseen: pd.DataFrame) -> Grid:
+    """What films of classes never trained on are called, as `run.unseen` counts it."""
+    rows = tuple(
+        (
+            *(str(row[name]) for name in ("shown", "source", "called")),
+            percent(row["share"]),
+            f"{percent(row['low'])} to {percent(row['high'])}",
+            *(figure(row[name]) for name in ("mean_p", "median_p")),
+            *(f"{row[name]:,}" for name in ("n_films", "n_groups")),
+        )
+        for row in unseen.to_dict("records")
+    )
+    head = ("shown", "source", "called", "of its films", "95 % interval", "mean p", "median p", "films", "groups")
+    return Grid(caption="Classes the network was never shown", head=head, rows=rows, texts=3)
+
+
 def of_floors(evaluation: Evaluation) -> Grid:
     """What classifiers reach that never see a lung, with the parts of each floor."""
     rows = tuple(

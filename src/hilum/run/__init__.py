@@ -6,17 +6,21 @@
     divisions/NAME/     history.csv, predictions.parquet and division.json of one division
     predictions.parquet all divisions' tested films
     evaluation.json     figures with intervals; scores.csv holds the same as a table
+    unseen.csv          what films of classes it was never shown are called, where the recipe names such
     bundle/             what is released
     run.json            how it came to be: versions, machine, seconds
 
 Every file is written aside and renamed, so what is there is whole; a run that was interrupted goes on behind it.
 """
 
+from hilum.parallel import Watch, unwatched
 from hilum.run.elsewhere import evaluate_elsewhere, seen_in_training
 from hilum.run.folder import REFIT, Run, find_recipe
-from hilum.run.training import Watch, measure_floors, train_run, unwatched
+from hilum.run.training import measure_floors, train_run
+from hilum.run.unseen import EVERYWHERE
 
 __all__ = [
+    "EVERYWHERE",
     "REFIT",
     "Run",
     "Watch",

@@ -1,6 +1,7 @@
 """A run's bundle on other films, without those it was trained on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from hilum.errors import DataError
 from hilum.evaluate import Evaluation, Score, evaluate
 from hilum.fitting import prediction_table
 from hilum.index import Index, counted
+from hilum.parallel import Watch, unwatched
 from hilum.run.folder import Run
-from hilum.run.training import Watch, thumbnails, unwatched
+from hilum.run.training import thumbnails
 from hilum.selection import TARGET, select_films
 
 
@@ -28,7 +30,7 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
         DataError: no film is left to score.
     """
     bundle = load_bundle(run.folder)
-    anywhere = run.recipe.films.model_copy(update={"sources": ()})
+    anywhere = run.recipe.films.model_copy(update={"sources": (), "manufacturers": ()})
     chosen = select_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False)
     chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
     films = chosen.films
@@ -38,7 +40,7 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
     with watch("decode films") as progress:
         cache = FrameCache(bundle.preprocess)
         cache.fill(films, chosen.root, progress=progress)
-    logits = bundle.logits(cache.view(films))
+    logits = bundle.logits(cache.view(films, chosen.root))
     predictions = prediction_table(films, bundle.classes, logits, bundle.temperature).assign(repeat=0, fold="external")
     evaluation = evaluate(
         predictions,
@@ -48,13 +50,13 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
         temperature=bundle.temperature,
         index_digest=chosen.digest,
         bundle_digest=bundle.digest,
-        floors=_floors(run, films, cache, watch),
+        floors=_floors(run, films, chosen.root, cache, watch),
         resamples=run.recipe.judgement.resamples,
     )
     return evaluation, chosen.left_out["left_out"]
 
 
-def _floors(run: Run, films: pd.DataFrame, cache: FrameCache, watch: Watch) -> tuple[Score, ...]:
+def _floors(run: Run, films: pd.DataFrame, root: Path, cache: FrameCache, watch: Watch) -> tuple[Score, ...]:
     """What classifiers without a look at a lung, fitted on the run's films, reach on the others.
 
     None where the run's films are no longer at hand: the headline then says that the floor was not measured.
@@ -70,7 +72,7 @@ def _floors(run: Run, films: pd.DataFrame, cache: FrameCache, watch: Watch) -> t
     scores = shortcut_floors(
         both,
         both[TARGET],
-        np.concatenate([thumbnails(cache.view(known)), thumbnails(cache.view(films))]),
+        np.concatenate([thumbnails(cache.view(known, run.index.root)), thumbnails(cache.view(films, root))]),
         repeats=[[(rows[: len(known)], rows[len(known) :])]],
         classes=run.recipe.class_names,
         resamples=run.recipe.judgement.resamples,

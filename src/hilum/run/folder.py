@@ -16,6 +16,7 @@ from hilum.recipe import Recipe, parse_recipe, recipe_text, toml_of
 from hilum.split import Split
 
 REFIT = "refit"
+UNSEEN = "unseen.csv"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation:
         return load_evaluation(self._finished("evaluation.json"))
+
+    @cached_property
+    def unseen(self) -> pd.DataFrame | None:
+        """What films of classes the network was never shown are called; None where the recipe names no such classes."""
+        return pd.read_csv(self._finished(UNSEEN)) if self.recipe.unseen else None
 
     @property
     def history(self) -> pd.DataFrame:

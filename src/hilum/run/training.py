@@ -1,8 +1,8 @@
 """From a recipe and a folder of films to an evaluated bundle; whatever a run's folder holds already is not redone."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,24 +20,18 @@ from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_ta
 from hilum.files import write_json, write_text, written_aside
 from hilum.fitting import DONE, Division, Fitter
 from hilum.index import Index, build_index
-from hilum.parallel import Progress
+from hilum.networks import check_weights
+from hilum.parallel import Watch, unwatched
 from hilum.provenance import describe_machine, describe_versions
-from hilum.recipe import Recipe, parse_recipe
-from hilum.run.folder import REFIT, Run
+from hilum.recipe import Recipe, changes_of, parse_recipe
+from hilum.run.folder import REFIT, UNSEEN, Run
+from hilum.run.unseen import score_unseen
 from hilum.selection import TARGET, select_films
 from hilum.sources import read_source
 from hilum.split import Split, SplitPlan, make_splits
 from hilum.train import is_leader, leader_first, wait_for_all
 
 THUMBNAIL_PX = 32
-
-Watch = Callable[[str], AbstractContextManager[Progress]]
-"""Told the name of a stage, gives something to report its progress to."""
-
-
-def unwatched(_stage: str) -> AbstractContextManager[Progress]:
-    """Reports to nobody."""
-    return nullcontext(lambda _done, _total: None)
 
 
 def train_run(
@@ -62,6 +56,9 @@ def train_run(
     Raises:
         UsageError: `out` holds a run of another recipe.
     """
+    if not (out / "run.json").is_file():  # before an hour of reading films
+        network = parse_recipe(text).network
+        check_weights(network.backbone, network.weights)
     run = _open(text, out)
     _check_same_films(run, given)
     if (out / "run.json").is_file():
@@ -69,19 +66,27 @@ def train_run(
     seconds: dict[str, float] = {}
     with leader_first():
         index, frames, splits = _prepared(run, root, given, processes, watch, seconds)
+        final = _final(run, index.films, splits)
+        todo = splits if final is splits[0] else [*splits, final]
         with _timed(seconds, "features"):
             fitter = Fitter(run.recipe, index.films, frames)
             with watch("compute features" if fitter.frozen else "load network") as progress:
-                fitter.prepare(progress)
+                fitter.prepare(todo, progress)
     with _timed(seconds, "train"):
-        final = _trained(run, fitter, splits, watch)
+        _train(run, fitter, todo, final, watch)
     if is_leader():
         fitter.classifier.load_state_dict(load_file(_place(run, final) / WEIGHTS))
         last = Division.load(_place(run, final))
         with _timed(seconds, "evaluate"), watch("evaluate") as progress:
             _judge(run, index, frames, splits, last)
             progress(1, 1)
-        _release(run, fitter, last, seconds)
+        with _timed(seconds, "bundle"):
+            bundle = _release(run, fitter, last)
+        if run.recipe.unseen:
+            unseen = score_unseen(run.recipe, index, bundle, final, watch)
+            with written_aside(out / UNSEEN) as aside:
+                unseen.to_csv(aside, index=False)
+        write_json(out / "run.json", {**bundle.provenance, "seconds": seconds})  # says that the run is finished
         for weights in (out / "divisions").glob(f"*/{WEIGHTS}"):
             weights.unlink()  # the bundle holds them now
     wait_for_all()
@@ -124,7 +129,7 @@ def _prepared(
     with _timed(seconds, "decode"), watch("decode films") as progress:
         cache = FrameCache(run.recipe.preprocess)
         cache.fill(index.films, index.root, processes=processes, progress=progress)
-    return index, cache.view(index.films), splits
+    return index, cache.view(index.films, index.root), splits
 
 
 def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch) -> Index:
@@ -157,15 +162,12 @@ def _splits(run: Run, films: pd.DataFrame) -> list[Split]:
     return splits
 
 
-def _trained(run: Run, fitter: Fitter, splits: Sequence[Split], watch: Watch) -> Split:
-    """Fit every division not yet done; returns the one to release."""
-    final = _final(run, fitter.films, splits)
-    todo = splits if final is splits[0] else [*splits, final]
+def _train(run: Run, fitter: Fitter, todo: Sequence[Split], final: Split, watch: Watch) -> None:
+    """Fit every division not yet done; the weights of the one to release are kept."""
     with watch("train") as progress:
         for number, split in enumerate(todo, 1):
             _fit(run, fitter, split, watch, keep_weights=split is final)
             progress(number, len(todo))
-    return final
 
 
 def _place(run: Run, split: Split) -> Path:
@@ -183,13 +185,16 @@ def _fit(run: Run, fitter: Fitter, split: Split, watch: Watch, *, keep_weights: 
     if keep_weights:
         with written_aside(place / WEIGHTS) as aside:
             save_file({name: value.contiguous() for name, value in fitter.classifier.state_dict().items()}, aside)
+    if run.recipe.oversampling.copies:
+        with written_aside(place / "copies.csv") as aside:
+            fitter.copies(split).to_csv(aside, index=False)
     division.save(place)
 
 
 def _final(run: Run, films: pd.DataFrame, splits: Sequence[Split]) -> Split:
     """The division whose weights are released: the only one, or of several folds a refit on all but a tune fold."""
     plan = run.recipe.split
-    if plan.method == "fractions" or plan.hold_out_from is not None:
+    if plan.method == "fractions" or plan.tests_by_date:
         return splits[0]
     whole = SplitPlan(
         tune=plan.tune,
@@ -259,7 +264,7 @@ def thumbnails(frames: ArrayView, *, at_once: int = 256) -> NDArray[np.uint8]:
     return small
 
 
-def _release(run: Run, fitter: Fitter, last: Division, seconds: dict[str, float]) -> None:
+def _release(run: Run, fitter: Fitter, last: Division) -> Bundle:
     evaluation = run.evaluation
     provenance = {
         "versions": describe_versions(),
@@ -271,8 +276,10 @@ def _release(run: Run, fitter: Fitter, last: Division, seconds: dict[str, float]
         "device": last.fitted.device,
         "best_epoch": last.fitted.best_epoch,
         "seeds": list(run.recipe.split.seeds),
+        "parameters": fitter.parameters,
+        "changed": changes_of(run.recipe_text),
     }
-    save_bundle(
+    return save_bundle(
         Bundle(
             title=run.recipe.title,
             classes=run.recipe.class_names,
@@ -290,4 +297,3 @@ def _release(run: Run, fitter: Fitter, last: Division, seconds: dict[str, float]
         ),
         run.folder / "bundle",
     )
-    write_json(run.folder / "run.json", provenance | {"seconds": seconds})

@@ -1,0 +1,64 @@
+"""A comparison as a table, and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from hilum.compare.judging import MEASURES, Compared, Comparison
+from hilum.evaluate import Score
+
+
+def comparison_table(comparison: Comparison) -> pd.DataFrame:
+    """A row a run; figures as three columns each, `X`, `X_low` and `X_high`."""
+    return pd.DataFrame([_row(row, chosen=row.variant.name == comparison.chosen) for row in comparison.rows])
+
+
+def _row(row: Compared, *, chosen: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "run": row.variant.name,
+        "recipe": row.variant.recipe,
+        "varied": "; ".join(f"{key} = {value}" for key, value in row.variant.varied.items()),
+    }
+    told |= {"fold": row.fold, "films": row.evaluation.n_films, "groups": row.evaluation.n_groups}
+    for measure in MEASURES:
+        told |= _figure(measure, row.scores[measure])
+    for measure in MEASURES:
+        told |= _figure(f"{measure}_difference", (row.differences or {}).get(measure))
+    told["not_paired"] = row.apart
+    told |= _figure("floor", row.floor)
+    told["floor_name"] = row.floor.metric.removeprefix("floor.") if row.floor else None
+    told |= {"tune_loss": row.tune_loss, "chosen_on_tune": chosen, "weights": row.weights}
+    return told | {"trained_parameters": row.trained, "parameters": row.parameters, "seconds": round(row.seconds, 1)}
+
+
+def _figure(name: str, score: Score | None) -> dict[str, float | None]:
+    parts = {"": "value", "_low": "low", "_high": "high"}
+    return {name + end: getattr(score, part) if score else None for end, part in parts.items()}
+
+
+def as_dict(comparison: Comparison) -> Mapping[str, object]:
+    """The comparison as JSON values."""
+    rows = [_row(row, chosen=row.variant.name == comparison.chosen) for row in comparison.rows]
+    return {
+        "runs": [row | {"varied": dict(told.variant.varied)} for row, told in zip(rows, comparison.rows, strict=True)],
+        "seeds": [asdict(seeds) for seeds in comparison.seeds],
+        "chosen_on_tune": comparison.chosen,
+        "notes": list(comparison.notes),
+    }
+
+
+def difference_text(row: Compared, measure: str = "auroc") -> str:
+    """`+0.012 [-0.004, +0.028]`, or why there is no paired difference."""
+    if row.differences is None:
+        return row.apart or "-"
+    score = row.differences.get(measure)
+    if score is None or score.value is None:
+        return "-"
+    bounds = "" if score.low is None or score.high is None else f" [{_signed(score.low)}, {_signed(score.high)}]"
+    return _signed(score.value) + bounds
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 3) + 0.0:+.3f}" if round(value, 3) else "0.000"
