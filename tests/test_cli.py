@@ -56,7 +56,7 @@ epochs = 8
 [judgement]
 resamples = 100
 """
-EPOCHS = 20
+EPOCHS = 50
 SLOW_RECIPE = RECIPE.replace(
     'method = "kfold"\nfolds = 2\ntune = 0.25', 'method = "fractions"\ntune = 0.25\ntest = 0.25'
 ).replace(

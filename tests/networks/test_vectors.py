@@ -134,8 +134,8 @@ def test_films_too_small_for_a_pooling_are_refused_in_one_sentence(pooling: str)
     with pytest.raises(UsageError) as refused:
         _classifier(_network(pooling=pooling), size_px=32)
     assert str(refused.value) == (
-        f"pooling '{pooling}' is larger than the map of 1 x 1 that backbone 'test_resnet' gives at preprocess.size_px = 32: "
-        "choose a larger size or another pooling"
+        f"pooling '{pooling}' is larger than the map of 1 x 1 that backbone 'test_resnet' gives at "
+        "preprocess.size_px = 32: choose a larger size or another pooling"
     )
 
 
