@@ -74,6 +74,14 @@ def test_a_module_with_nothing_behind_it_is_refused() -> None:
         freeze(classifier, network.model_copy(update={"train_from": last}))
 
 
+def test_a_module_with_nothing_before_it_is_refused() -> None:
+    network = _network(train_from="all")
+    classifier = _classifier(network)
+    first = next(name for name, module in classifier.backbone.body.named_modules() if name)
+    with pytest.raises(UsageError, match="freezes nothing; say train_from = 'all'"):
+        freeze(classifier, network.model_copy(update={"train_from": first}))
+
+
 def _moved(batch_norm: str, train_from: str | None) -> set[str]:
     network = _network(train_from=train_from, batch_norm=batch_norm)
     classifier = _classifier(network)

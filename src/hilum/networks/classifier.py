@@ -212,6 +212,8 @@ def _unfreeze_from(body: nn.Module, name: str) -> None:
             module.requires_grad_(True)
     if not any(parameter.requires_grad for parameter in body.parameters()):
         raise UsageError(f"train_from = '{name}' leaves nothing of the backbone to train")
+    if all(parameter.requires_grad for parameter in body.parameters()):
+        raise UsageError(f"train_from = '{name}' freezes nothing; say train_from = 'all' if that is meant")
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
