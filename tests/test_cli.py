@@ -56,7 +56,12 @@ epochs = 8
 [judgement]
 resamples = 100
 """
-EPOCHS = 50
+EPOCHS = 20
+INTERRUPTIBLE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from hilum.cli import main; main()"
+)
+"""A shell that runs the tests in its background has them, and all they start, ignore interrupts."""
+
 SLOW_RECIPE = RECIPE.replace(
     'method = "kfold"\nfolds = 2\ntune = 0.25', 'method = "fractions"\ntune = 0.25\ntest = 0.25'
 ).replace(
@@ -384,7 +389,7 @@ def test_an_interrupted_training_is_continued(hilum: Call, place: Place, tmp_pat
     words = ["train", str(recipe), "--index", str(place.index), "--out", str(run), "--processes", "1"]
     checkpoint = run / "divisions" / "seed-0-fold-0" / "checkpoint.pt"
     with subprocess.Popen(
-        [sys.executable, "-c", "from hilum.cli import main; main()", *words],
+        [sys.executable, "-c", INTERRUPTIBLE, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
