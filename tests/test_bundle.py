@@ -298,7 +298,7 @@ def test_an_interrupted_saving_leaves_no_bundle(copy: Path, tiny_recipe: str, mo
     def full(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("hilum.bundle.save_file", full)
+    monkeypatch.setattr("hilum.bundle.format.save_file", full)
     with pytest.raises(OSError, match="disk full"):
         save_bundle(_made(tiny_recipe), copy)
     with pytest.raises(BundleError, match="is no bundle"):

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from hilum.recipe import Augmentation, Recipe
@@ -58,18 +59,47 @@ def augment(films: Tensor, augmentation: Augmentation, seeds: Sequence[int | Non
     """
     if augmentation.changes_nothing or not any(seed is not None for seed in seeds):
         return films
+    changed = films.clone()
+    for row, framed, transform in _drawn(films, augmentation, seeds):
+        changed[row] = v2.functional.center_crop(transform(framed), list(films.shape[-2:]))
+    return changed.clamp(0, 1)
+
+
+def augment_alike(
+    films: Tensor, masks: Tensor, augmentation: Augmentation, seeds: Sequence[int | None]
+) -> tuple[Tensor, Tensor]:
+    """`augment` of films and masks together: a mask moves as its film does, and its grey levels stay 0 and 1.
+
+    Args:
+        films: (N, 1, H, W) in [0, 1].
+        masks: (N, labels, H, W), 0 and 1.
+        augmentation: what is changed, how much.
+        seeds: of each film's draw, the one `augment` would take; None for no change.
+    """
+    if augmentation.changes_nothing or not any(seed is not None for seed in seeds):
+        return films, masks
+    size = list(films.shape[-2:])
+    changed, moved = films.clone(), masks.clone()
+    both = torch.cat([films, masks.to(films.dtype)], 1)
+    for row, framed, transform in _drawn(both, augmentation, seeds):
+        film, mask = transform(tv_tensors.Image(framed[:1]), tv_tensors.Mask(framed[1:]))
+        changed[row] = v2.functional.center_crop(film, size).as_subclass(Tensor)
+        moved[row] = v2.functional.center_crop(mask, size).as_subclass(Tensor).to(masks.dtype)
+    return changed.clamp(0, 1), moved
+
+
+def _drawn(
+    films: Tensor, augmentation: Augmentation, seeds: Sequence[int | None]
+) -> Iterator[tuple[int, Tensor, v2.Transform]]:
+    """Row, film (C, H, W) with its margin, and the transform, torch's generator set to the film's own seed."""
     height, width = films.shape[-2:]
     margin = _margin(augmentation, height, width)
     transform = make_transform(augmentation, grown=1 + 2 * margin / width)
-    changed = films.clone()
     with torch.random.fork_rng(devices=[]):
         for row, seed in enumerate(seeds):
-            if seed is None:
-                continue
-            torch.manual_seed(seed)
-            framed = functional.pad(films[row : row + 1], (margin,) * 4, mode="replicate")[0]
-            changed[row] = v2.functional.center_crop(transform(framed), [height, width])
-    return changed.clamp(0, 1)
+            if seed is not None:
+                torch.manual_seed(seed)
+                yield row, functional.pad(films[row : row + 1], (margin,) * 4, mode="replicate")[0], transform
 
 
 def _margin(augmentation: Augmentation, height: int, width: int) -> int:

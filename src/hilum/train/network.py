@@ -22,7 +22,7 @@ from hilum.networks import Classifier
 from hilum.networks.classifier import Standardise, films_a_pass, freeze, training_mode
 from hilum.parallel import Progress
 from hilum.recipe import Recipe
-from hilum.train.checkpoint import Training, load_checkpoint, save_checkpoint
+from hilum.train.checkpoint import Training, load_checkpoint
 from hilum.train.epochs import (
     HISTORY,
     Best,
@@ -35,7 +35,8 @@ from hilum.train.epochs import (
     make_optimiser,
     set_rate,
 )
-from hilum.train.processes import is_leader, make_fabric
+from hilum.train.loop import Row, batches_of, precision_of, run_epochs, share_of
+from hilum.train.processes import make_fabric
 
 MEASURED_FILMS = 4096
 """As many training films, evenly taken, tell the mean and deviation of the vectors a head reads."""
@@ -80,17 +81,13 @@ def fit_network(
         fitting.standardise()
     if not rows and not stage.fresh and len(folds.tune):
         best.offer(0, fitting.score()[0])
-    while len(rows) < schedule.epochs and not best.stale(len(rows)):
-        epoch = len(rows) + 1
+
+    def one(epoch: int) -> Row:
         train_loss, rate = fitting.epoch(epoch)
-        tune_loss, accuracy = fitting.score()
-        rows.append((epoch, train_loss, tune_loss, accuracy, rate))
-        best.offer(epoch, tune_loss if len(folds.tune) else train_loss)
-        if is_leader():
-            save_checkpoint(training, rows, checkpoint)
-        if progress:
-            progress(epoch, schedule.epochs)
-    best.restore()
+        return epoch, train_loss, *fitting.score(), rate
+
+    tuned = bool(len(folds.tune))
+    run_epochs(training, rows, schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
     fitting.fabric.barrier()
     return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, fitting.precision, fitting.fabric.device.type)
 
@@ -121,7 +118,7 @@ class _NetworkFit:
         self.recipe, self.stage, self.seed = recipe, stage, seed
         self.frames, self.folds = frames, folds
         self.fabric = make_fabric(stage.schedule.precision)
-        self.precision = "bfloat16" if "bf16" in str(self.fabric.strategy.precision.precision) else "float32"
+        self.precision = precision_of(self.fabric)
         self.classifier = classifier.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(freeze(classifier, stage.thawed), stage.schedule)
         self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
@@ -143,22 +140,14 @@ class _NetworkFit:
         torch.manual_seed(seed_of(self.seed, "epoch", epoch))
         training_mode(self.classifier, self.stage.thawed)
         schedule = self.stage.schedule
-        order = np.random.default_rng(seed_of(self.seed, "order", epoch)).permutation(len(self.folds.train))
-        # Batches of nearly one size: a last one of a single film would have no batch statistics.
-        batches = np.array_split(order, math.ceil(len(order) / schedule.batch_films))
+        batches = batches_of(len(self.folds.train), schedule, self.seed, epoch)
         total = torch.zeros((), device=self.fabric.device)
         for number, places in enumerate(batches):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(self._share(places), epoch) * len(places)
-        mean: Any = self.fabric.all_reduce(total / len(order), reduce_op="mean")
+            total += self._step(share_of(self.fabric, places), epoch) * len(places)
+        mean: Any = self.fabric.all_reduce(total / len(self.folds.train), reduce_op="mean")
         return float(mean), rate
-
-    def _share(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's part of a batch; some films occur twice where they do not divide evenly."""
-        world = self.fabric.world_size
-        even = np.resize(places, math.ceil(len(places) / world) * world)
-        return even[self.fabric.global_rank :: world]
 
     def _step(self, places: NDArray[np.int64], epoch: int) -> Tensor:
         """One step on training films, by their places in the train fold."""

@@ -1,0 +1,40 @@
+"""Bundle: what is released. A folder of JSON and safetensors that says what it is, checks itself and works alone."""
+
+from hilum.bundle.classifier import (
+    Bundle,
+    Manifest,
+    calibrated,
+    load_bundle,
+    points_of,
+    read_manifest,
+    save_bundle,
+    self_test,
+)
+from hilum.bundle.format import FORMAT, MANIFEST, SELFTEST, TOLERANCE, WEIGHTS, find_bundle, proof_frames
+from hilum.bundle.released import released, released_names
+from hilum.bundle.segmenter import Agreement, Figure, SegmenterBundle, load_segmenter, save_segmenter
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "SELFTEST",
+    "TOLERANCE",
+    "WEIGHTS",
+    "Agreement",
+    "Bundle",
+    "Figure",
+    "Manifest",
+    "SegmenterBundle",
+    "calibrated",
+    "find_bundle",
+    "load_bundle",
+    "load_segmenter",
+    "points_of",
+    "proof_frames",
+    "read_manifest",
+    "released",
+    "released_names",
+    "save_bundle",
+    "save_segmenter",
+    "self_test",
+]

@@ -1,0 +1,173 @@
+"""The bundle of a classifier: network, preprocess, calibration, thresholds, and how it came to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hilum.bundle.format import (
+    FORMAT,
+    MANIFEST,
+    SELFTEST,
+    AnyManifest,
+    check_proof,
+    find_bundle,
+    load_weights,
+    proof_frames,
+    read_checked,
+    read_proof,
+    write_bundle,
+)
+from hilum.errors import BundleError, UsageError
+from hilum.evaluate import OperatingPoint
+from hilum.networks import Classifier, Frames, build_classifier, logits_of
+from hilum.preprocess import Preprocess
+from hilum.recipe import Recipe, checked_recipe
+from hilum.records import DISCLAIMER
+
+KIND = "classifier"
+
+
+class Manifest(AnyManifest):
+    """`bundle.json` of a classifier, key by key; anything more or less is refused."""
+
+    classes: tuple[str, ...]
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    operating_points: tuple[OperatingPoint, ...]
+    evaluation: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A classifier ready to use: network, preprocess, calibration, thresholds, and how it came to be."""
+
+    title: str
+    classes: tuple[str, ...]
+    recipe: Recipe
+    preprocess: Preprocess
+    network: Classifier
+    temperature: float
+    operating_points: tuple[OperatingPoint, ...]
+    evaluation: Mapping[str, Any] | None = None
+    """Headline figures of the run that made it: what `evaluation.json` holds, without curves."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    intended_use: str = "Research on shortcut learning and teaching. Not for patients."
+    digest: str = ""
+    """Names the exact bundle; empty until saved."""
+
+    def logits(self, frames: Frames) -> NDArray[np.float32]:
+        """(N, side, side) frames -> (N, classes) logits, in float32."""
+        return logits_of(self.network, self.preprocess, frames)
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, classes) calibrated probabilities; rows sum to one."""
+        return calibrated(logits, self.temperature)
+
+
+def calibrated(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Softmax of logits over a temperature (Guo et al. 2017)."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    powers = np.exp(scaled)
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
+    """Write a bundle and return it with its digest; the manifest is written last, so a torn bundle has none."""
+    frames = proof_frames(bundle.preprocess)
+    write_bundle(folder, _manifest(bundle), bundle.network.state_dict(), frames, bundle.logits(frames))
+    return load_bundle(folder)
+
+
+def _manifest(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "kind": KIND,
+        "title": bundle.title,
+        "classes": list(bundle.classes),
+        "preprocess": bundle.preprocess.model_dump(mode="json"),
+        "temperature": bundle.temperature,
+        "operating_points": [asdict(point) for point in bundle.operating_points],
+        "intended_use": bundle.intended_use,
+        "disclaimer": DISCLAIMER,
+        "recipe": bundle.recipe.model_dump(mode="json"),
+        "evaluation": bundle.evaluation,
+        "provenance": dict(bundle.provenance),
+    }
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The checked manifest: format, keys, digest and the hash of every file.
+
+    Raises:
+        BundleError: tampered, truncated, foreign, or of another kind or format.
+    """
+    return read_checked(folder, KIND, Manifest)
+
+
+def load_bundle(path: Path, *, device: str = "cpu") -> Bundle:
+    """Read, check and self-test a bundle (or the bundle of a run).
+
+    Raises:
+        BundleError: with what is wrong.
+    """
+    folder = find_bundle(path)
+    manifest = read_manifest(folder)
+    recipe = _recipe(folder, manifest)
+    bundle = Bundle(
+        title=manifest.title,
+        classes=manifest.classes,
+        recipe=recipe,
+        preprocess=manifest.preprocess,
+        network=_network(folder, manifest, recipe),
+        temperature=manifest.temperature,
+        operating_points=manifest.operating_points,
+        evaluation=manifest.evaluation,
+        provenance=manifest.provenance,
+        intended_use=manifest.intended_use,
+        digest=manifest.digest,
+    )
+    self_test(bundle, folder / SELFTEST)
+    bundle.network.to(device)
+    return bundle
+
+
+def _recipe(folder: Path, manifest: Manifest) -> Recipe:
+    try:
+        recipe = checked_recipe(manifest.recipe)
+    except UsageError as error:
+        raise BundleError(f"{folder / MANIFEST} holds a recipe this hilum cannot read: {error}") from error
+    if recipe.class_names != manifest.classes:
+        raise BundleError(f"{folder / MANIFEST} names other classes than its recipe")
+    return recipe
+
+
+def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> Classifier:
+    try:
+        network, _ = build_classifier(
+            recipe.network, manifest.preprocess, classes=len(manifest.classes), weights="random"
+        )
+    except UsageError as error:
+        raise BundleError(f"the network of {folder} cannot be built here: {error}") from error
+    load_weights(network, folder)
+    return network
+
+
+def self_test(bundle: Bundle, proof: Path) -> None:
+    """Replay the self-test.
+
+    Raises:
+        BundleError: this machine computes something else than the one that saved the bundle.
+    """
+    frames, expected = read_proof(proof, bundle.preprocess, (len(bundle.classes),))
+    check_proof(bundle.logits(frames), expected)
+
+
+def points_of(points: Sequence[OperatingPoint], label: str) -> dict[str, float]:
+    """Threshold by name of one class's operating points."""
+    return {point.name: point.threshold for point in points if point.label == label}

@@ -1,0 +1,24 @@
+"""Bundles that come with hilum, as package data: `hilum/bundles/NAME`."""
+
+from pathlib import Path
+
+from hilum.bundle.format import MANIFEST
+from hilum.errors import unknown_name
+
+FOLDER = Path(__file__).parents[1] / "bundles"
+
+
+def released_names() -> tuple[str, ...]:
+    """Which bundles there are."""
+    return tuple(sorted(file.parent.name for file in FOLDER.glob(f"*/{MANIFEST}")))
+
+
+def released(name: str) -> Path:
+    """The folder of a bundle that comes with hilum.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in released_names():
+        raise unknown_name("released bundle", name, released_names())
+    return FOLDER / name

@@ -1,0 +1,22 @@
+"""Lungs: the right and the left lung of frontal films, their areas, and whether to believe them."""
+
+from hilum.lungs.films import Lungs, as_json, lungs_bundle, lungs_of, segment_lungs
+from hilum.lungs.made import made_masks, with_masks
+from hilum.lungs.quality import flags_of, measure, plausible_range, unsure_share
+from hilum.lungs.sides import Sides, tell_sides
+
+__all__ = [
+    "Lungs",
+    "Sides",
+    "as_json",
+    "flags_of",
+    "lungs_bundle",
+    "lungs_of",
+    "made_masks",
+    "measure",
+    "plausible_range",
+    "segment_lungs",
+    "tell_sides",
+    "unsure_share",
+    "with_masks",
+]

@@ -1,0 +1,93 @@
+"""Masks made for a whole index: once, for every film alike, and used by a recipe's preprocess."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from hilum.cache import FrameCache
+from hilum.index import Index, build_index
+from hilum.lungs import made_masks, with_masks
+from hilum.preprocess import Preprocess
+from hilum.records import Radiograph
+
+
+class Counting:
+    """Says lung where a frame is dark, and counts the films it was shown."""
+
+    preprocess = Preprocess(size_px=64, channels=1)
+    threshold = 0.5
+    digest = "a1" * 32
+    plausible: dict[str, tuple[float, float]] = {}  # noqa: RUF012 - never changed
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def probabilities(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.shown += len(frames)
+        return np.where(frames < 100, 0.9, 0.1).astype(np.float32)[:, None]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    """Two films with two dark lungs, one of them with a mask of its source's, one bright film, one unreadable."""
+    records = []
+    for number, kind in enumerate(["lungs", "lungs", "bright", "broken"]):
+        path = tmp_path / f"{number}.png"
+        film = np.random.default_rng(number).integers(150, 220, (90, 100))
+        if kind == "lungs":
+            film[20:70, 15:40], film[20:70, 60:85] = 40 + number, 50
+        cv2.imwrite(str(path), film.astype(np.uint8))
+        if kind == "broken":
+            path.write_bytes(path.read_bytes()[:300])
+        own = tmp_path / "own.png" if number == 0 else None
+        records.append(Radiograph(image_id=str(number), source="drawn", path=path, lung_mask=own))
+    cv2.imwrite(str(tmp_path / "own.png"), np.full((90, 100), 255, np.uint8))
+    return build_index(records, tmp_path, processes=1)
+
+
+def test_every_film_gets_the_bundle_s_mask_and_none_of_its_source_s(index: Index) -> None:
+    made = made_masks(index, bundle=Counting(), processes=1)  # type: ignore[arg-type]
+    told = made.table.set_index("image_id")["lung_mask"]
+    assert told.isna().tolist() == [False, False, True, True]
+    for name in ("0", "1"):
+        mask = cv2.imread(told[name], cv2.IMREAD_UNCHANGED) > 0
+        assert mask.shape == (90, 100)
+        assert mask.mean() == pytest.approx(2 * 50 * 25 / 9000, rel=0.15)
+    assert index.table["lung_mask"].notna().sum() == 1, "the given index is left alone"
+
+
+def test_masks_are_made_once_for_a_bundle(index: Index) -> None:
+    first, second, other = Counting(), Counting(), Counting()
+    other.digest = "b2" * 32
+    told = [made_masks(index, bundle=one, processes=1) for one in (first, second, other)]  # type: ignore[arg-type]
+    assert (first.shown, second.shown, other.shown) == (3, 0, 3)
+    assert told[0].table.equals(told[1].table)
+
+
+def test_progress_counts_the_films_still_to_be_drawn(index: Index) -> None:
+    seen: list[tuple[int, int]] = []
+    made_masks(index, bundle=Counting(), processes=1, progress=lambda *told: seen.append(told))  # type: ignore[arg-type]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_recipe_s_frames_show_what_the_made_masks_hold(index: Index) -> None:
+    made = made_masks(index, bundle=Counting(), processes=1)  # type: ignore[arg-type]
+    films = made.films[made.films["lung_mask"].notna()].reset_index(drop=True)
+    cache = FrameCache(Preprocess(size_px=64, lungs="only"))
+    assert cache.fill(films, made.root, processes=1) == 2
+    frames = cache.view(films, made.root)[:]
+    assert 0.2 < (frames > 0).mean() < 0.35
+    assert frames.max() < 120, "nothing bright is left"
+
+
+def test_masks_are_named_where_they_lie(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    told: Any = with_masks(index, {index.table["sha256"][1]: tmp_path / "m" / "x.png"}).table["lung_mask"]
+    assert told[1] == str(tmp_path / "m" / "x.png")
+    assert pd.isna(told[0])
+    assert told.notna().sum() == 1
