@@ -214,7 +214,7 @@ def command(patch: pytest.MonkeyPatch, *words: object) -> Told:
 
 def test_every_verb_explains_itself_with_an_example_that_is_a_command(hilum: Call) -> None:
     verbs = ["index", "describe", "preprocess", "export", "train", "compare", "reproduce", "evaluate", "predict"]
-    verbs += ["report", "simulate", "sources show", "recipes show"]
+    verbs += ["view", "report", "simulate", "sources show", "recipes show"]
     for verb in verbs:
         told = hilum(*verb.split(), "--help")
         assert told.status == 0
@@ -445,7 +445,7 @@ def test_evaluate_elsewhere_scores_other_films_and_leaves_out_the_known(
 
 
 def test_predict_says_label_probability_floor_and_disclaimer(hilum: Call, place: Place) -> None:
-    told = hilum("predict", place.run, place.film)
+    told = hilum("predict", place.run, place.film, "--no-gate")
     assert told.status == 0
     assert "patch 0." in told.words
     assert "shortcut floor" in told.words
@@ -453,12 +453,12 @@ def test_predict_says_label_probability_floor_and_disclaimer(hilum: Call, place:
 
 
 def test_predict_gives_machines_json_and_a_table(hilum: Call, place: Place, tmp_path: Path) -> None:
-    (told,) = json.loads(hilum("predict", place.run / "bundle", place.film, "--json").out)
+    (told,) = json.loads(hilum("predict", place.run / "bundle", place.film, "--no-gate", "--json").out)
     assert told["decided"] in ("patch", "clear")
     assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     out = tmp_path / "predictions.csv"
     films = [place.films / "patch" / f"film-{number:02d}.png" for number in range(1, 6)]
-    assert hilum("predict", place.run, *films, "--out", out).status == 0
+    assert hilum("predict", place.run, *films, "--no-gate", "--out", out).status == 0
     table = pd.read_csv(out)
     assert table["film"].tolist() == [str(film) for film in films]
     assert table["p.patch"].tolist()[2] == pytest.approx(told["probabilities"]["patch"], abs=1e-5)
@@ -467,7 +467,7 @@ def test_predict_gives_machines_json_and_a_table(hilum: Call, place: Place, tmp_
 
 def test_predict_draws_the_result_on_the_film(hilum: Call, place: Place, tmp_path: Path) -> None:
     dicom = place.films / "patch" / "film-00.dcm"
-    assert hilum("predict", place.run, place.film, dicom, "--annotate", tmp_path / "drawn").status == 0
+    assert hilum("predict", place.run, place.film, dicom, "--no-gate", "--annotate", tmp_path / "drawn").status == 0
     drawn = sorted((tmp_path / "drawn").iterdir())
     assert len(drawn) == 2
     assert drawn[0].stem.split("_")[0] in ("patch", "clear")
@@ -478,7 +478,7 @@ def test_predict_draws_the_result_on_the_film(hilum: Call, place: Place, tmp_pat
 
 def test_a_refused_film_is_listed_and_the_others_are_done(hilum: Call, place: Place, tmp_path: Path) -> None:
     out = tmp_path / "predictions.csv"
-    told = hilum("predict", place.run, place.films / "clear", "--out", out, "--processes", 1)
+    told = hilum("predict", place.run, place.films / "clear", "--no-gate", "--out", out, "--processes", 1)
     assert told.status == 3
     assert "1 refused" in told.words
     table = pd.read_csv(out)
@@ -487,6 +487,45 @@ def test_a_refused_film_is_listed_and_the_others_are_done(hilum: Call, place: Pl
     assert refused["film"].tolist() == [str(place.films / "clear" / "broken.png")]
     assert refused["decided"].isna().all()
     assert refused["refused"].item().startswith("truncated: broken.png")
+
+
+def test_predict_refuses_what_does_not_look_like_a_chest_film(hilum: Call, place: Place) -> None:
+    told = hilum("predict", place.run, place.film, "--json")
+    assert told.status == 3
+    (row,) = json.loads(told.out)
+    assert row["refused"].startswith(f"not applicable: {place.film.name} looks like no chest radiograph (p = ")
+
+
+def test_view_gives_machines_json_and_a_table(hilum: Call, place: Place, tmp_path: Path) -> None:
+    told = hilum("view", place.film, place.films / "clear" / "broken.png", "--json", "--processes", 1)
+    assert told.status == 3
+    film, broken = json.loads(told.out)
+    assert film["view"] == "other"
+    assert film["refused"] is None
+    assert broken["view"] is None
+    assert broken["refused"].startswith("truncated: broken.png")
+    out = tmp_path / "views.csv"
+    told = hilum("view", place.film, "--out", out)
+    assert told.status == 0
+    assert "1 films: 1 no chest radiograph" in told.words
+    assert DISCLAIMER in told.words
+    assert pd.read_csv(out)["view"].tolist() == ["other"]
+
+
+def test_view_of_an_index_makes_another(hilum: Call, place: Place, tmp_path: Path) -> None:
+    told = hilum("view", place.index, "--out", tmp_path / "seen.parquet", "--processes", 1)
+    assert told.status == 0
+    seen, before = (Index.load(file).table for file in (tmp_path / "seen.parquet", place.index))
+    used = seen["left_out"].isna()
+    assert used.sum() == before["left_out"].isna().sum() > 0
+    assert seen["view_predicted"][~used].isna().all()
+    assert set(seen["view_predicted"][used].dropna()) <= {"other", "frontal", "L"}
+    assert seen["inverted_predicted"][used].notna().all()
+    assert seen[before.columns.tolist()].equals(before)
+    for wrong in (("view", place.index), ("view", place.index, place.film, "--out", tmp_path / "b.parquet")):
+        told = hilum(*wrong)
+        assert told.status == 2
+        assert "hilum view INDEX --out INDEX2" in " ".join(told.err.split())
 
 
 def test_report_is_written_where_it_is_asked_for(hilum: Call, place: Place, tmp_path: Path) -> None:

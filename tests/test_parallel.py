@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hilum.parallel import IN_FLIGHT, Crashed, default_processes, spread
+from hilum.parallel import IN_FLIGHT, Crashed, default_processes, in_batches, in_order, spread
 
 WORK = """
 import ctypes
@@ -106,6 +106,24 @@ def test_a_process_that_dies_while_the_caller_is_busy_loses_nothing(work: Any) -
         time.sleep(0.03)  # the pool notices the death meanwhile, and refuses the next item
     assert sorted(item for item, _ in found) == list(range(40))
     assert dict(found)[3] == Crashed(3)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_answers_come_in_the_order_of_the_items(work: Any, processes: int) -> None:
+    items = [7, 3, 3, *range(30)]
+    assert list(in_order(work.square, items, processes=processes)) == [(item, item * item) for item in items]
+
+
+def test_a_death_keeps_its_place_in_the_order(work: Any) -> None:
+    found = list(in_order(partial(work.dies_at, fatal=(5,)), range(12), processes=2))
+    assert found == [(item, Crashed(5) if item == 5 else item) for item in range(12)]
+
+
+@pytest.mark.parametrize(("items", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3])])
+def test_batches_hold_everything_in_order(items: int, sizes: list[int]) -> None:
+    batches = list(in_batches(iter(range(items)), 3))
+    assert [len(batch) for batch in batches] == sizes
+    assert [item for batch in batches for item in batch] == list(range(items))
 
 
 def test_what_the_work_raises_ends_the_run(work: Any) -> None:

@@ -3,10 +3,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
@@ -15,8 +17,11 @@ from hilum.errors import DataError, UsageError
 from hilum.evaluate import OperatingPoint
 from hilum.index import Index
 from hilum.networks import SCORING_BATCH
-from hilum.predict import FEW, as_json, decide, find_films, predict_films
-from hilum.records import Finding, Prediction
+from hilum.predict import FEW, as_json, decide, find_films, predict_films, views_read
+from hilum.preprocess import Preprocess
+from hilum.projection import Look, ViewFilter, look_of
+from hilum.recipe import Films
+from hilum.records import Finding, Prediction, View
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +184,93 @@ def test_json_is_plain_and_has_no_empty_keys(bundle: Bundle, films: list[Path], 
     assert set(told[0]) == {"film", "bundle", "decided", "probabilities", "thresholds"}
     assert set(told[0]["probabilities"]) == {"patch", "plain"}
     assert set(told[1]) == {"film", "bundle", "refused"}
+
+
+class Gate(ViewFilter):
+    """Sees laterals in films whose upper left is bright; remembers how many frames of which size it was shown."""
+
+    def __init__(self, size_px: int = 48) -> None:
+        self.size_px = size_px
+        self.shown: list[int] = []
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return Preprocess(size_px=self.size_px)
+
+    def looks(self, frames: NDArray[Any]) -> list[Look]:
+        self.shown += [frame.shape[0] for frame in frames]
+        lateral = [frame[: self.size_px // 2, : self.size_px // 2].max() > 240 for frame in frames]
+        shares = [(0.01, 0.99) if one else (0.99, 0.01) for one in lateral]
+        return [
+            look_of({"frontal": one, "lateral": two, "frontal_inverted": 0, "lateral_inverted": 0, "other": 0})
+            for one, two in shares
+        ]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_gate_refuses_films_the_bundle_is_not_made_for(bundle: Bundle, films: list[Path], processes: int) -> None:
+    patch = [number // 2 % 2 == 0 if number % 6 != 5 else (number - 1) // 2 % 2 == 0 for number in range(20)]
+    gate = Gate()
+    told = list(predict_films(bundle, films, processes=processes, gate=gate))
+    assert gate.shown == [48] * len(films)
+    assert [one.film for one in told] == [str(path) for path in films]
+    assert [one.refusal is not None for one in told] == patch
+    first = told[patch.index(True)]
+    assert first.refusal == f"not applicable: {Path(first.film).name} looks like a lateral film (p = 0.99)"
+    ungated = list(predict_films(bundle, films, processes=1))
+    for ours, theirs in zip(told, ungated, strict=True):
+        if ours.refusal is None:
+            assert _probability(ours) == pytest.approx(_probability(theirs), abs=1e-6)
+
+
+def test_the_gate_never_sees_what_cannot_be_read(bundle: Bundle, films: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(films[0].read_bytes()[:200])
+    gate = Gate()
+    told = list(predict_films(bundle, [tmp_path / "torn.png", films[2]], gate=gate))
+    assert gate.shown == [48]
+    assert (told[0].refusal or "").startswith("truncated: torn.png")
+    assert told[1].refusal is None
+
+
+def test_a_gate_that_reads_more_pixels_than_the_bundle_gets_them(bundle: Bundle, tmp_path: Path) -> None:
+    fine = np.tile(np.array([[0, 0, 120, 120], [120, 120, 0, 0]], np.uint8).repeat(2, axis=0), (200, 200))
+    fine += np.linspace(0, 120, 800).astype(np.uint8)
+    path = tmp_path / "fine.jpg"
+    cv2.imwrite(str(path), fine, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    frames = []
+
+    class Looking(Gate):
+        def looks(self, frames_seen: NDArray[Any]) -> list[Look]:
+            frames.extend(frames_seen)
+            return super().looks(frames_seen)
+
+    list(predict_films(bundle, [path], gate=Looking(size_px=800)))
+    assert np.abs(np.diff(frames[0].astype(int))).max() > 60
+
+
+def test_a_bundle_made_for_laterals_is_given_them(bundle: Bundle, films: list[Path]) -> None:
+    recipe = bundle.recipe.model_copy(update={"films": Films(views=(View.PA, View.AP, View.LATERAL))})
+    told = list(predict_films(replace(bundle, recipe=recipe), films, processes=1, gate=Gate()))
+    assert all(one.refusal is None for one in told)
+
+
+@pytest.mark.parametrize(
+    ("films_part", "read"),
+    [
+        ({}, "frontal"),
+        ({"views": ["PA"]}, "frontal"),
+        ({"views": ["PA", "AP", "L"]}, "frontal L"),
+        ({"views": ["L"]}, "L"),
+        ({"views": ["PA", "other"]}, ""),
+        ({"modality": "CT"}, ""),
+    ],
+)
+def test_a_recipe_says_what_its_bundle_may_be_given(films_part: dict[str, Any], read: str) -> None:
+    assert " ".join(views_read(Films.model_validate(films_part))) == read
+
+
+def test_there_is_no_gate_before_a_bundle_that_reads_other_things(bundle: Bundle, films: list[Path]) -> None:
+    gate = Gate()
+    recipe = bundle.recipe.model_copy(update={"films": Films(modality="CT")})
+    assert all(one.refusal is None for one in predict_films(replace(bundle, recipe=recipe), films[:3], gate=gate))
+    assert gate.shown == []

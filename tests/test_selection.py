@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hilum.errors import DataError, UsageError
-from hilum.index import Index, typed
+from hilum.index import Index, counted, typed
 from hilum.recipe import Recipe, checked_recipe
 from hilum.selection import NO_CLASS, TARGET, select_films, targets, unseen_films
 
@@ -117,6 +117,40 @@ def test_views(views: list[str], *, unstated: bool, kept: str) -> None:
         assert reasons(chosen)[-1] == "view not stated"
     if views == ["PA"]:
         assert reasons(chosen)[2] == "view is not PA"
+
+
+@pytest.mark.parametrize(
+    ("views", "unstated", "kept"),
+    [
+        ([], True, "PA-L -frontal -L -other -"),
+        (["PA", "AP"], True, "PA-L -frontal -"),
+        (["PA", "AP"], False, "PA-L -frontal"),
+        (["PA"], True, "PA-L -frontal -"),
+        (["PA"], False, "PA-L"),
+        (["L"], True, "-L -"),
+        (["L"], False, "-L"),
+        (["PA", "AP", "L"], False, "PA-L -frontal -L"),
+    ],
+)
+def test_what_a_film_looks_like_counts_where_no_view_is_stated(views: list[str], *, unstated: bool, kept: str) -> None:
+    films = [("PA", "L"), (None, "frontal"), (None, "L"), (None, "other"), (None, None)]
+    told = [{"view": stated, "view_predicted": seen} for stated, seen in films]
+    chosen = select_films(
+        index(*(film | {"labels": label} for film in told for label in ("covid19", "normal"))),
+        recipe(views=views, unstated_view=unstated),
+    )
+    left = chosen.films["view"].fillna("") + "-" + chosen.films["view_predicted"].fillna("").astype("string")
+    assert " ".join(dict.fromkeys(left)) == kept
+
+
+def test_films_left_out_by_their_looks_are_counted_as_such() -> None:
+    told = [{"view": None, "view_predicted": seen} for seen in ("frontal", "frontal", "L", "other", "L")]
+    films = index(*(film | {"labels": label} for film, label in zip(told, ["covid19", *["normal"] * 4], strict=True)))
+    chosen = select_films(films, recipe(views=["PA", "AP"], unstated_view=False))
+    assert dict(counted(chosen.left_out["left_out"])) == {
+        "view not stated, looks lateral": 2,
+        "view not stated, looks like no chest radiograph": 1,
+    }
 
 
 def test_sources_and_modality() -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -30,6 +31,10 @@ def unwatched(_stage: str) -> AbstractContextManager[Progress]:
 
 IN_FLIGHT = 4
 """Items a process that are handed out and not yet answered: enough to keep it busy, few enough to stay small."""
+
+
+CRASHED = "the film crashed its decoder"
+"""Why there is nothing of a film whose process died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,31 @@ def spread(
             )
         for item in suspects:
             yield item, _alone(function, item)
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], *, processes: int | None = None
+) -> Iterator[tuple[Item, Result | Crashed[Item]]]:
+    """What `spread` yields, in the order of the items, whatever order the processes finish in."""
+    ready: dict[int, tuple[Item, Result | Crashed[Item]]] = {}
+    following = 0
+    work = partial(_numbered, function)
+    for (number, item), result in spread(work, enumerate(items), processes=processes):
+        ready[number] = item, Crashed(item) if isinstance(result, Crashed) else result
+        while following in ready:
+            yield ready.pop(following)
+            following += 1
+
+
+def _numbered(function: Callable[[Item], Result], item: tuple[int, Item]) -> Result:
+    return function(item[1])
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter where they do not come out even."""
+    waiting = iter(items)
+    while batch := list(islice(waiting, size)):
+        yield batch
 
 
 def _until_crash(

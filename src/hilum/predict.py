@@ -1,6 +1,7 @@
 """Predict: a bundle and films in; for each film a decision with its probabilities, or a refusal with its reason."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from hilum.bundle import Bundle, points_of
 from hilum.cache import read_for
 from hilum.errors import DataError, UsageError
 from hilum.networks import SCORING_BATCH
-from hilum.parallel import Crashed, spread
+from hilum.parallel import CRASHED, Crashed, in_batches, in_order
+from hilum.pixels import Film
 from hilum.preprocess import Frame, Preprocess
+from hilum.projection import FRONTAL_VIEWS, ViewFilter, why_not
+from hilum.recipe import Films
 from hilum.records import Finding, Prediction, View
 from hilum.sources.tables import films_under
 
@@ -41,38 +45,60 @@ def find_films(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predict_films(bundle: Bundle, paths: Sequence[Path], *, processes: int | None = None) -> Iterator[Prediction]:
-    """One prediction a film, in the order given; a film that cannot be read is a refusal, never an exception."""
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """A film's frame, and the one the gate looks at where there is a gate."""
+
+    frame: Frame
+    seen: Frame | None
+
+
+def predict_films(
+    bundle: Bundle, paths: Sequence[Path], *, processes: int | None = None, gate: ViewFilter | None = None
+) -> Iterator[Prediction]:
+    """One prediction a film, in the order given; a film that cannot be read is a refusal, never an exception.
+
+    Args:
+        bundle: says what of each film.
+        paths: films.
+        processes: how many decode at once; default one a core.
+        gate: refuses films that do not look like what the bundle reads; none lets every film through.
+    """
     if bundle.preprocess.masked:
         raise UsageError(
             f"{bundle.title}: this bundle needs lung masks (preprocess.lungs = '{bundle.preprocess.lungs}'); score it "
             "on an index that names them: hilum evaluate RUN --index FILE"
         )
-    batch: list[tuple[Path, Frame | str]] = []
-    for item in _frames(bundle, paths, processes):
-        batch.append(item)
-        if len(batch) == SCORING_BATCH:
-            yield from _judge(bundle, batch)
-            batch = []
-    yield from _judge(bundle, batch)
+    kept = views_read(bundle.recipe.films)
+    gate = gate if kept else None
+    work = partial(
+        _readable,
+        preprocess=bundle.preprocess,
+        views=bundle.recipe.films.views,
+        gate=gate.preprocess if gate else None,
+    )
+    films = in_order(work, paths, processes=1 if len(paths) <= FEW else processes)
+    for batch in in_batches(films, SCORING_BATCH):
+        told = [(path, CRASHED if isinstance(film, Crashed) else film) for path, film in batch]
+        yield from _judge(bundle, _gated(gate, told, kept) if gate else told)
 
 
-def _frames(bundle: Bundle, paths: Sequence[Path], processes: int | None) -> Iterator[tuple[Path, Frame | str]]:
-    """Frames or reasons in order, whatever order the processes finish in."""
-    work = partial(_readable, preprocess=bundle.preprocess, views=bundle.recipe.films.views)
-    items = list(enumerate(paths))
-    ready: dict[int, Frame | str] = {}
-    following = 0
-    for (number, _), frame in spread(work, items, processes=1 if len(paths) <= FEW else processes):
-        ready[number] = "the film crashed its decoder" if isinstance(frame, Crashed) else frame
-        while following in ready:
-            yield paths[following], ready.pop(following)
-            following += 1
+def views_read(films: Films) -> tuple[View, ...]:
+    """Which of frontal, lateral and other films a recipe's bundle may be given; none where a gate has nothing to say.
+
+    A recipe that names no view is taken to mean frontal films, as all published classifiers do.
+    """
+    if films.modality == "CT" or View.OTHER in films.views:
+        return ()
+    frontal = not films.views or bool(set(films.views) & set(FRONTAL_VIEWS))
+    lateral = View.LATERAL in films.views
+    return (*((View.FRONTAL,) if frontal else ()), *((View.LATERAL,) if lateral else ()))
 
 
-def _readable(item: tuple[int, Path], *, preprocess: Preprocess, views: tuple[View, ...]) -> Frame | str:
-    """One film's frame, or why there is none: unreadable, or by its own header not what the bundle reads."""
-    path = item[1]
+def _readable(
+    path: Path, *, preprocess: Preprocess, views: tuple[View, ...], gate: Preprocess | None
+) -> _Readable | str:
+    """One film's frames, or why there are none: unreadable, or by its own header not what the bundle reads."""
     film = read_for(preprocess, path)
     if isinstance(film, str):
         return film
@@ -81,15 +107,35 @@ def _readable(item: tuple[int, Path], *, preprocess: Preprocess, views: tuple[Vi
         return f"not applicable: {path.name} is no chest film by its own header"
     if stated is View.LATERAL and views and View.LATERAL not in views:
         return f"not applicable: {path.name} is a lateral film by its own header; the bundle reads {', '.join(views)}"
-    return preprocess.frame(film.pixels)
+    return _Readable(preprocess.frame(film.pixels), _seen(gate, path, film, preprocess) if gate else None)
 
 
-def _judge(bundle: Bundle, batch: Sequence[tuple[Path, Frame | str]]) -> Iterator[Prediction]:
-    frames = [frame for _, frame in batch if not isinstance(frame, str)]
+def _seen(gate: Preprocess, path: Path, film: Film, preprocess: Preprocess) -> Frame:
+    """The gate's frame; of a film that was decoded smaller than the gate needs, decoded again."""
+    if gate.decoded_px <= preprocess.decoded_px:
+        return gate.frame(film.pixels)
+    larger = read_for(gate, path)
+    return gate.frame((film if isinstance(larger, str) else larger).pixels)
+
+
+def _gated(
+    gate: ViewFilter, batch: Sequence[tuple[Path, _Readable | str]], views: Sequence[View]
+) -> list[tuple[Path, _Readable | str]]:
+    """The batch with films the bundle is not made for as refusals."""
+    seen = [film.seen for _, film in batch if isinstance(film, _Readable) and film.seen is not None]
+    looks = iter(gate.looks(np.stack(seen)) if seen else ())
+    return [
+        (path, (why_not(next(looks), path.name, views) or film) if isinstance(film, _Readable) else film)
+        for path, film in batch
+    ]
+
+
+def _judge(bundle: Bundle, batch: Sequence[tuple[Path, _Readable | str]]) -> Iterator[Prediction]:
+    frames = [film.frame for _, film in batch if isinstance(film, _Readable)]
     rows = iter(bundle.probabilities(bundle.logits(np.stack(frames)))) if frames else iter(())
-    for path, frame in batch:
-        if isinstance(frame, str):
-            yield Prediction(film=str(path), bundle_digest=bundle.digest, refusal=frame)
+    for path, film in batch:
+        if isinstance(film, str):
+            yield Prediction(film=str(path), bundle_digest=bundle.digest, refusal=film)
         else:
             yield _finding(bundle, path, next(rows))
 

@@ -6,11 +6,14 @@ import pandas as pd
 
 from hilum.errors import DataError, unknown_name
 from hilum.index import LABEL, Index
-from hilum.recipe import ABSENT, Recipe
+from hilum.recipe import ABSENT, Films, Recipe
 from hilum.records import View
 
 TARGET = "target"
 NO_CLASS = "no label of any class"
+SEEN = "view_predicted"
+"""Column of an index that `hilum view` has looked through: frontal, L or other."""
+LOOKS = {View.FRONTAL: "looks frontal", View.LATERAL: "looks lateral", View.OTHER: "looks like no chest radiograph"}
 
 
 def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> Index:
@@ -28,18 +31,14 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
     """
     target, ambiguous = targets(index, recipe, every_class=every_class)
     chosen = Index(table=index.table.assign(**{TARGET: target}), root=index.root)
-    films, views = recipe.films, chosen.table["view"]
+    films = recipe.films
     for source in films.sources:
         if not (chosen.table["source"] == source).any():
             raise unknown_name("source of the index", source, chosen.table["source"].unique())
     if films.sources:
         chosen = chosen.leave_out(~chosen.table["source"].isin(films.sources), "source not in the recipe")
     chosen = chosen.leave_out(chosen.table["modality"] != films.modality, f"modality is not {films.modality}")
-    if films.views:
-        kept = _spelt_out(films.views)
-        chosen = chosen.leave_out(views.notna() & ~views.isin(kept), f"view is not {' or '.join(films.views)}")
-    if not films.unstated_view:
-        chosen = chosen.leave_out(views.isna(), "view not stated")
+    chosen = _by_view(chosen, films)
     if films.manufacturers:
         chosen = _by_manufacturers(chosen, films.manufacturers, every_name=every_class)
     chosen = chosen.leave_out(ambiguous, "labels of two classes")
@@ -78,6 +77,26 @@ def unseen_films(chosen: Index, recipe: Recipe) -> Index:
     left_out = chosen.table["left_out"].mask(wanted, pd.NA).mask(~wanted, "not of an unseen class")
     found = Index(table=chosen.table.assign(**{TARGET: target, "left_out": left_out}), root=chosen.root)
     return _without_twins(found) if recipe.films.duplicates == "first" else found
+
+
+def _by_view(chosen: Index, films: Films) -> Index:
+    """By the stated view; where none is stated, by what `hilum view` saw, if the index has its column.
+
+    A film that looks frontal answers a recipe that asks for PA and AP, and says nothing to one that asks for either.
+    """
+    views, kept = chosen.table["view"], _spelt_out(films.views)
+    seen = chosen.table[SEEN] if SEEN in chosen.table.columns else pd.Series(pd.NA, index=views.index, dtype="string")
+    seen = seen.mask(views.notna())
+    if View.FRONTAL.value not in kept and {View.PA, View.AP} & set(films.views):
+        seen = seen.mask(seen == View.FRONTAL)
+    if films.views:
+        chosen = chosen.leave_out(views.notna() & ~views.isin(kept), f"view is not {' or '.join(films.views)}")
+        for view, words in LOOKS.items():
+            if view.value not in kept:
+                chosen = chosen.leave_out((seen == view.value).fillna(value=False), f"view not stated, {words}")
+    if not films.unstated_view:
+        chosen = chosen.leave_out(views.isna() & ~seen.isin(kept), "view not stated")
+    return chosen
 
 
 def _by_manufacturers(chosen: Index, names: tuple[str, ...], *, every_name: bool) -> Index:

@@ -10,9 +10,11 @@ import typer
 from rich.text import Text
 
 from hilum import __version__
+from hilum.cli.anatomy import lungs
 from hilum.cli.data import describe, export, index, preprocess, simulate, sources_app
 from hilum.cli.judge import evaluate, predict, report
 from hilum.cli.learn import compare, recipes_app, reproduce, train
+from hilum.cli.view import view
 from hilum.console import ERR, OUT
 from hilum.errors import HilumError
 from hilum.records import DISCLAIMER
@@ -28,7 +30,21 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 # The help lists the verbs in this order.
-for verb in (index, describe, preprocess, export, train, compare, reproduce, evaluate, predict, report, simulate):
+for verb in (
+    index,
+    describe,
+    view,
+    preprocess,
+    export,
+    train,
+    compare,
+    reproduce,
+    evaluate,
+    predict,
+    lungs,
+    report,
+    simulate,
+):
     app.command()(verb)
 app.add_typer(sources_app, name="sources")
 app.add_typer(recipes_app, name="recipes")

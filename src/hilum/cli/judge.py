@@ -49,6 +49,9 @@ def predict(
     films: Annotated[list[Path], typer.Argument(help="Films, or folders of films.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV, a row a film.")] = None,
     annotate: Annotated[Path | None, typer.Option(help="Write films with their result drawn on them here.")] = None,
+    gate: Annotated[
+        bool, typer.Option(help="--no-gate: also predict films that do not look like what the bundle reads.")
+    ] = True,
     processes: Processes = None,
     *,
     as_json: AsJson = False,
@@ -61,14 +64,16 @@ def predict(
     from hilum.bundle import load_bundle
     from hilum.predict import as_json as plain
     from hilum.predict import find_films, predict_films
+    from hilum.projection import ViewFilter
     from hilum.report.annotate import write_annotated
     from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
 
     loaded = load_bundle(bundle)
     paths = find_films(films)
     made = []
+    told = predict_films(loaded, paths, processes=processes, gate=ViewFilter() if gate else None)
     with watch("read films") as progress:
-        for done, prediction in enumerate(predict_films(loaded, paths, processes=processes), 1):
+        for done, prediction in enumerate(told, 1):
             made.append(prediction)
             if annotate and prediction.refusal is None:
                 write_annotated(prediction, annotate)

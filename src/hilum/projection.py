@@ -1,0 +1,250 @@
+"""Which view a film shows: a frontal or a lateral chest, or no chest radiograph; inverted or not; PA or AP.
+
+Two released bundles tell: `view` and `projection`, of the recipes of the same names. What a film's own header states is
+read beside them and never changes what they say.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hilum.cache import read_for
+from hilum.errors import DataError
+from hilum.index import Index
+from hilum.parallel import CRASHED, Crashed, Progress, in_batches, in_order
+from hilum.preprocess import Frame, Preprocess
+from hilum.records import View
+from hilum.selection import SEEN
+
+if TYPE_CHECKING:
+    from hilum.bundle import Bundle
+
+VIEW, PROJECTION = "view", "projection"
+FRONTAL_VIEWS = (View.FRONTAL, View.PA, View.AP)
+"""What a header may state of a frontal film."""
+SHOWN = {View.FRONTAL: "frontal", View.LATERAL: "lateral", View.OTHER: "other"}
+"""The classes of the bundle `view`, by what they mean; a chest's also come with INVERTED behind them."""
+INVERTED = "_inverted"
+AT_ONCE = 32
+"""Films decoded ahead of a forward pass."""
+HALF = 0.5
+SURE = 0.8
+"""From this probability on a film is refused, or its view written to an index. Films of a source that the filter was
+not trained on are told less surely: at .5 it would refuse many more of them, see docs/how-to/views.md."""
+INVERTED_SEEN = "inverted_predicted"
+"""Column that `view_index` adds to an index beside `SEEN`: whether bone is dark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one film shows. `probability` is the view's, inverted or not.
+
+    `inverted_probability` is that of being inverted if it is a chest; None where the film is none. `upright` holds the
+    probability of each view with bone bright.
+    """
+
+    view: View
+    probability: float
+    inverted_probability: float | None
+    upright: Mapping[View, float]
+
+    @property
+    def sure(self) -> bool:
+        """Whether the view is likely enough to act on."""
+        return self.probability >= SURE
+
+    @property
+    def inverted(self) -> bool:
+        """Whether bone is dark rather than bright."""
+        return self.inverted_probability is not None and self.inverted_probability >= HALF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewOf:
+    """What one film shows and what its header states, or why it cannot be read."""
+
+    film: str
+    look: Look | None = None
+    projection: View | None = None
+    """PA or AP; told of frontal films that are not inverted."""
+    projection_probability: float | None = None
+    stated: View | None = None
+    """By the DICOM header; None where it says nothing."""
+    refusal: str | None = None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether header and picture agree about the view, PA against AP aside; None where either is silent."""
+        if self.look is None or self.stated is None:
+            return None
+        return self.look.view is (View.FRONTAL if self.stated in FRONTAL_VIEWS else self.stated)
+
+
+class ViewFilter:
+    """The released bundles, loaded when first asked."""
+
+    @cached_property
+    def views(self) -> "Bundle":
+        return _released(VIEW)
+
+    @cached_property
+    def projections(self) -> "Bundle":
+        return _released(PROJECTION)
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Makes the frames that both bundles read."""
+        return self.views.preprocess
+
+    def looks(self, frames: NDArray[Any]) -> list[Look]:
+        """What each of (N, side, side) frames shows."""
+        told = self.views.probabilities(self.views.logits(frames))
+        return [look_of(dict(zip(self.views.classes, row, strict=True))) for row in told.tolist()]
+
+    def tell_projections(self, frames: NDArray[Any]) -> list[tuple[View, float]]:
+        """PA or AP of each of (N, side, side) frames of frontal films, with its probability."""
+        told = self.projections.probabilities(self.projections.logits(frames))
+        return [
+            (View(self.projections.classes[place]), row[place])
+            for place, row in zip(told.argmax(1).tolist(), told.tolist(), strict=True)
+        ]
+
+
+def _released(name: str) -> "Bundle":
+    from hilum.bundle import load_bundle
+
+    with resources.as_file(resources.files("hilum") / "bundles" / name) as folder:
+        return load_bundle(folder)
+
+
+def look_of(shares: Mapping[str, float]) -> Look:
+    """A view from the probabilities of the bundle's classes.
+
+    >>> look = look_of(
+    ...     {"frontal": 0.1, "frontal_inverted": 0.7, "lateral": 0.0, "lateral_inverted": 0.0, "other": 0.2}
+    ... )
+    >>> look.view.value, look.probability, look.inverted_probability
+    ('frontal', 0.8, 0.875)
+    """
+    upright = {view: round(shares[name], 9) for view, name in SHOWN.items()}
+    views = {view: round(shares[name] + shares.get(name + INVERTED, 0.0), 9) for view, name in SHOWN.items()}
+    view = max(views, key=views.__getitem__)
+    dark = sum(share for name, share in shares.items() if name.endswith(INVERTED))
+    chest = views[View.FRONTAL] + views[View.LATERAL]
+    inverted = None if view is View.OTHER else round(dark / chest, 9)
+    return Look(view=view, probability=views[view], inverted_probability=inverted, upright=upright)
+
+
+def view_films(
+    paths: Sequence[Path], *, processes: int | None = None, view_filter: ViewFilter | None = None
+) -> Iterator[ViewOf]:
+    """What each film shows, in the order given; a film that cannot be read is a refusal, never an exception.
+
+    Args:
+        paths: films.
+        processes: how many decode at once; default one a core.
+        view_filter: one already loaded.
+    """
+    loaded = view_filter or ViewFilter()
+    work = partial(_read, preprocess=loaded.preprocess)
+    for batch in in_batches(in_order(work, paths, processes=processes), AT_ONCE):
+        yield from _views(loaded, batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    frame: Frame
+    stated: View | None
+
+
+def _read(path: Path, *, preprocess: Preprocess) -> _Readable | str:
+    film = read_for(preprocess, path)
+    if isinstance(film, str):
+        return film
+    return _Readable(preprocess.frame(film.pixels), film.facts.view_position)
+
+
+def _views(loaded: ViewFilter, batch: Sequence[tuple[Path, _Readable | str | Crashed[Path]]]) -> Iterator[ViewOf]:
+    readable = [film for _, film in batch if isinstance(film, _Readable)]
+    looks = loaded.looks(np.stack([film.frame for film in readable])) if readable else []
+    upright = [one.view is View.FRONTAL and not one.inverted for one in looks]
+    frontal = [film.frame for film, wanted in zip(readable, upright, strict=True) if wanted]
+    told = iter(loaded.tell_projections(np.stack(frontal)) if frontal else ())
+    projections = [next(told) if wanted else (None, None) for wanted in upright]
+    rest = iter(zip(readable, looks, projections, strict=True))
+    for path, film in batch:
+        if not isinstance(film, _Readable):
+            why = film if isinstance(film, str) else CRASHED
+            yield ViewOf(film=str(path), refusal=why)
+            continue
+        _, look, (projection, probability) = next(rest)
+        yield ViewOf(
+            film=str(path),
+            look=look,
+            projection=projection,
+            projection_probability=probability,
+            stated=film.stated,
+        )
+
+
+def why_not(look: Look, name: str, views: Sequence[View]) -> str | None:
+    """Why a film must not be read by a bundle made for `views`; None where it may, or where there is doubt.
+
+    Args:
+        look: what the film shows.
+        name: the film's, for the reason.
+        views: those of `SHOWN` that the bundle reads.
+    """
+    unfit = 1 - sum(look.upright[view] for view in views)
+    if unfit < SURE:
+        return None
+    if look.inverted and look.view in views:
+        seen = "inverted, bone dark: invert it first"
+    elif look.view not in views:
+        seen = "like no chest radiograph" if look.view is View.OTHER else f"like a {SHOWN[look.view]} film"
+    else:
+        seen = f"unlike any {' or '.join(SHOWN[view] for view in views)} film"
+    return f"not applicable: {name} looks {seen} (p = {unfit:.2f})"
+
+
+def view_index(
+    index: Index, *, processes: int | None = None, progress: Progress | None = None
+) -> tuple[Index, Counter[str]]:
+    """The index with `view_predicted` and `inverted_predicted` of every film in use, and how many films show what.
+
+    Where the filter is not sure of the view, none is written.
+
+    Raises:
+        DataError: a film that the index says is readable is not.
+    """
+    films = index.table["left_out"].isna()
+    paths = [index.path(path) for path in index.table["path"][films]]
+    looks = []
+    for done, told in enumerate(view_films(paths, processes=processes), 1):
+        if told.look is None:
+            raise DataError(f"{Path(told.film).name} is not as it was indexed ({told.refusal}); run hilum index again")
+        looks.append(told.look)
+        if progress:
+            progress(done, len(paths))
+    rows = index.table.index[films]
+    view = pd.Series([look.view.value if look.sure else None for look in looks], index=rows, dtype="string")
+    inverted = pd.Series([look.inverted for look in looks], index=rows, dtype="boolean")
+    table = index.table.copy()
+    table[SEEN], table[INVERTED_SEEN] = view.reindex(table.index), inverted.reindex(table.index)
+    return Index(table=table, root=index.root), counted_looks(looks)
+
+
+def counted_looks(looks: Sequence[Look]) -> Counter[str]:
+    """How many films show what, in words."""
+    words = {View.FRONTAL: "frontal", View.LATERAL: "lateral", View.OTHER: "no chest radiograph"}
+    return Counter(
+        words[look.view] + (", inverted" if look.inverted else "") if look.sure else "uncertain" for look in looks
+    )
