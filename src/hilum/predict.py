@@ -141,11 +141,16 @@ def _judge(bundle: Bundle, batch: Sequence[tuple[Path, _Readable | str]]) -> Ite
 
 
 def _finding(bundle: Bundle, path: Path, row: NDArray[Any]) -> Prediction:
-    findings = tuple(
+    findings = findings_of(bundle, row)
+    return Prediction(film=str(path), bundle_digest=bundle.digest, decided=decide(findings), findings=findings)
+
+
+def findings_of(bundle: Bundle, row: NDArray[Any]) -> tuple[Finding, ...]:
+    """A film's probabilities (classes,), each with the threshold it is held against."""
+    return tuple(
         Finding(label=label, probability=float(value), threshold=points_of(bundle.operating_points, label).get(DECIDES))
         for label, value in zip(bundle.classes, row, strict=True)
     )
-    return Prediction(film=str(path), bundle_digest=bundle.digest, decided=decide(findings), findings=findings)
 
 
 def decide(findings: Sequence[Finding]) -> str:

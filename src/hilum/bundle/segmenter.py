@@ -25,7 +25,7 @@ from hilum.bundle.format import (
 )
 from hilum.errors import BundleError, UsageError
 from hilum.networks import Frames
-from hilum.networks.classifier import films_a_pass
+from hilum.networks.classifier import outputs_of
 from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.preprocess import Preprocess
 from hilum.recipe.segmentation import SegmentationRecipe
@@ -107,16 +107,8 @@ class SegmenterBundle:
 
     def logits(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, labels, side, side) logits, in float32."""
-        self.network.eval()
-        device = next(self.network.parameters()).device
-        side, at_once = self.preprocess.size_px, films_a_pass(device)
-        parts = [np.empty((0, len(self.labels), side, side), np.float32)]
-        with torch.inference_mode():
-            for start in range(0, len(frames), at_once):
-                films = torch.from_numpy(self.preprocess.normalise(frames[start : start + at_once])).to(device)
-                logits = self.network(films.contiguous(memory_format=torch.channels_last))
-                parts.append(logits.float().cpu().numpy())
-        return np.concatenate(parts)
+        side = self.preprocess.size_px
+        return outputs_of(self.network, self.preprocess, frames, (len(self.labels), side, side))
 
     def probabilities(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, labels, side, side) in [0, 1]; labels may overlap."""

@@ -13,12 +13,13 @@ from hilum.cli.options import (
     Processes,
     Root,
     Weights,
+    given_index,
     print_json,
     print_plain,
     told_changes,
 )
 from hilum.console import OUT, say_left_out, table, watch
-from hilum.errors import UsageError, unknown_name
+from hilum.errors import unknown_name
 from hilum.process import settle
 from hilum.records import DISCLAIMER
 
@@ -65,15 +66,13 @@ def train(
     Example: `hilum train demo --root DATA --out RUN`
     """
     settle()
-    from hilum.index import Index, counted
+    from hilum.index import counted
     from hilum.recipe import changed
     from hilum.report.pages import write_run_report
     from hilum.run import find_recipe, train_run
     from hilum.train import is_leader
 
-    if (root is None) == (index_file is None):
-        raise UsageError("say where the films are: --root DATA, or --index FILE")
-    given = Index.load(index_file) if index_file else None
+    given = given_index(root, index_file)
     text = changed(find_recipe(recipe), told_changes(backbone, weights, changes))
     run = train_run(text, root, out, given=given, processes=processes, watch=watch)
     if not is_leader():
@@ -119,14 +118,11 @@ def compare(
     """
     settle()
     from hilum.compare import as_dict, judge_runs, parse_vary, plan_variants, train_variants
-    from hilum.index import Index
     from hilum.report.comparison import format_comparison, write_comparison
     from hilum.train import is_leader
 
-    if (root is None) == (index_file is None):
-        raise UsageError("say where the films are: --root DATA, or --index FILE")
+    given = given_index(root, index_file)
     variants = plan_variants(recipes, parse_vary(vary or []), own_splits=own_splits)
-    given = Index.load(index_file) if index_file else None
     runs = train_variants(variants, root, out, given=given, processes=processes, watch=watch)
     if not is_leader():
         return

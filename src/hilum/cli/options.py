@@ -3,11 +3,14 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hilum.errors import UsageError
+
+if TYPE_CHECKING:
+    from hilum.index import Index
 
 REFUSED = 3
 """Exit status: done, but some films were refused."""
@@ -34,6 +37,19 @@ def told_changes(backbone: str | None, weights: str | None, changes: list[str] |
             raise UsageError(f"--set takes KEY=VALUE, such as --set schedule.epochs=10, not '{change}'")
         found[key.strip()] = value.strip()
     return found
+
+
+def given_index(root: Path | None, index_file: Path | None) -> "Index | None":
+    """The index named with --index, or None where --root says where the films are.
+
+    Raises:
+        UsageError: both are named, or neither.
+    """
+    from hilum.index import Index
+
+    if (root is None) == (index_file is None):
+        raise UsageError("say where the films are: --root DATA, or --index FILE")
+    return Index.load(index_file) if index_file else None
 
 
 def print_json(value: Any) -> None:

@@ -169,15 +169,22 @@ def films_a_pass(device: torch.device) -> int:
 
 def logits_of(classifier: Classifier, preprocess: Preprocess, frames: Frames) -> NDArray[np.float32]:
     """(N, side, side) frames -> (N, classes) logits, in float32 whatever the network was trained in."""
-    classifier.eval()
-    device = next(classifier.parameters()).device
+    return outputs_of(classifier, preprocess, frames, (classifier.classes,))
+
+
+def outputs_of(
+    network: nn.Module, preprocess: Preprocess, frames: Frames, of_a_film: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """(N, side, side) frames -> (N, *of_a_film) of what a network gives, a few films a pass, in float32."""
+    network.eval()
+    device = next(network.parameters()).device
     at_once = films_a_pass(device)
-    parts = [np.empty((0, classifier.classes), np.float32)]
+    parts = [np.empty((0, *of_a_film), np.float32)]
     with torch.inference_mode():
         for start in range(0, len(frames), at_once):
             films = torch.from_numpy(preprocess.normalise(frames[start : start + at_once])).to(device)
-            logits = classifier(films.contiguous(memory_format=torch.channels_last))
-            parts.append(logits.float().cpu().numpy())
+            outputs = network(films.contiguous(memory_format=torch.channels_last))
+            parts.append(outputs.float().cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from hilum.errors import DataError, HilumError
 from hilum.evaluate import headline_score
-from hilum.networks import check_weights
 from hilum.parallel import Progress, Watch, unwatched
-from hilum.recipe import parse_recipe
 from hilum.reproduce.published import Plan, Published
 from hilum.run import EVERYWHERE, Run, train_run
 from hilum.scoring import Score, best_floor, find_score
@@ -73,8 +71,6 @@ def _tried(
             return watch(f"{plan.name}: {stage}")
 
         try:
-            network = parse_recipe(plan.text).network
-            check_weights(network.backbone, network.weights)
             run = train_run(plan.text, root, out / RUNS / plan.name, processes=processes, watch=named)
             tried[plan.name] = run
         except (HilumError, OSError) as error:

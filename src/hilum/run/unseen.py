@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from hilum import metrics
-from hilum.bundle import Bundle, points_of
+from hilum.bundle import Bundle
 from hilum.cache import FrameCache
 from hilum.fitting import prediction_table
 from hilum.index import Index
 from hilum.parallel import Watch
-from hilum.predict import DECIDES
+from hilum.predict import decide, findings_of
 from hilum.recipe import Recipe
 from hilum.selection import unseen_films
 from hilum.split import Split
@@ -40,22 +40,14 @@ def score_unseen(recipe: Recipe, index: Index, bundle: Bundle, split: Split, wat
         cache.fill(films, index.root, progress=progress)
     table = prediction_table(films, bundle.classes, bundle.logits(cache.view(films, index.root)), bundle.temperature)
     table = table.assign(source=films["source"].to_numpy(), group=films["group_id"].to_numpy())
-    table["called"] = called(table, bundle)
+    probabilities = table[[f"p.{name}" for name in bundle.classes]].to_numpy(np.float64)
+    table["called"] = [decide(findings_of(bundle, row)) for row in probabilities]
     rows = []
     for shown, of_class in table.groupby("reference", sort=False):
         sources = list(of_class.groupby("source"))
         for source, part in [(EVERYWHERE, of_class), *(sources if len(sources) > 1 else [])]:
             rows += [_row(str(shown), str(source), name, part, recipe.judgement.resamples) for name in bundle.classes]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def called(table: pd.DataFrame, bundle: Bundle) -> list[str]:
-    """What each film (`p.C` columns) is called: of two classes by the operating point, of more the likeliest."""
-    probabilities = table[[f"p.{name}" for name in bundle.classes]].to_numpy(np.float64)
-    threshold = points_of(bundle.operating_points, bundle.classes[0]).get(DECIDES)
-    if len(bundle.classes) == 2 and threshold is not None:
-        return [bundle.classes[0 if p >= threshold else 1] for p in probabilities[:, 0]]
-    return [bundle.classes[best] for best in probabilities.argmax(axis=1)]
 
 
 def _row(shown: str, source: str, name: str, part: pd.DataFrame, resamples: int) -> Sequence[object]:
