@@ -15,6 +15,8 @@ AT_POINT = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 CALIBRATION = ("brier", "ece", "log_loss")
 BY_CLASS_CALIBRATION = ("calibration_slope", "calibration_intercept")
 MOST_REASONS = 20
+ACCURACY = ".accuracy"
+"""Ends the name of a floor's accuracy: `floor.header.accuracy`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,12 +206,21 @@ def of_unseen(unseen: pd.DataFrame) -> Grid:
 
 
 def of_floors(evaluation: Evaluation) -> Grid:
-    """What classifiers reach that never see a lung, with the parts of each floor."""
+    """What classifiers reach that never see a lung, with the parts of each floor; accuracies beside the AUROCs."""
+    accuracies = {floor.metric: floor for floor in evaluation.floors if floor.metric.endswith(ACCURACY)}
+    ranked = sorted(evaluation.floors, key=lambda floor: -(floor.value or 0))
     rows = tuple(
-        (floor_name(floor), figure(floor.value), _bounds(floor), f"{floor.n:,}")
-        for floor in sorted(evaluation.floors, key=lambda floor: -(floor.value or 0))
+        (
+            floor_name(floor),
+            figure(floor.value),
+            _bounds(floor),
+            score_text(accuracies[floor.metric + ACCURACY]) if floor.metric + ACCURACY in accuracies else "–",
+            f"{floor.n:,}",
+        )
+        for floor in ranked
+        if floor.metric not in accuracies
     )
-    head = ("classifier", "AUROC", "95 % interval", "n")
+    head = ("classifier", "AUROC", "95 % interval", "accuracy", "n")
     return Grid(caption="Shortcut floors: the same folds without a look at a lung", head=head, rows=rows)
 
 
