@@ -88,6 +88,32 @@ def augment_alike(
     return changed.clamp(0, 1), moved
 
 
+def augment_with_points(
+    films: Tensor, points: Sequence[Tensor], augmentation: Augmentation, seeds: Sequence[int | None]
+) -> tuple[Tensor, list[Tensor]]:
+    """`augment` of films and points on them together, exactly; points that leave the film stop at its border.
+
+    Args:
+        films: (N, 1, H, W) in [0, 1].
+        points: a film's (M, 2) columns and rows in pixels, (0, 0) being the film's upper left corner.
+        augmentation: what is changed, how much.
+        seeds: of each film's draw, the one `augment` would take; None for no change.
+    """
+    if augmentation.changes_nothing or not any(seed is not None for seed in seeds):
+        return films, list(points)
+    size = list(films.shape[-2:])
+    changed, moved = films.clone(), list(points)
+    for row, framed, transform in _drawn(films, augmentation, seeds):
+        shape = framed.shape[-2:]
+        margin = (shape[0] - size[0]) // 2
+        # A box without width or height is a point, and moves as one in every torchvision that hilum runs with.
+        boxes = tv_tensors.BoundingBoxes(points[row].repeat(1, 2) + margin, format="XYXY", canvas_size=shape)
+        film, boxes = transform(tv_tensors.Image(framed), boxes)
+        changed[row] = v2.functional.center_crop(film, size).as_subclass(Tensor)
+        moved[row] = v2.functional.center_crop(boxes, size).as_subclass(Tensor)[:, :2]
+    return changed.clamp(0, 1), moved
+
+
 def _drawn(
     films: Tensor, augmentation: Augmentation, seeds: Sequence[int | None]
 ) -> Iterator[tuple[int, Tensor, v2.Transform]]:

@@ -26,6 +26,12 @@ ROUNDING = 1e-4
 """Share of the film's side by which a box read from YOLO text may pass its edge because shares were rounded."""
 
 
+LEAST_SHARE = 4e-4
+"""Pieces of a lesion that cover less of their film are specks without a box."""
+GAP_SHARE = 0.02
+"""Pieces of one lesion that are closer than this share of the film's longer side share a box: a rib may cut it."""
+
+
 class Box(NamedTuple):
     """A rectangle in pixels of its film; `right` and `bottom` lie outside it."""
 

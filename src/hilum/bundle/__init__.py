@@ -10,9 +10,10 @@ from hilum.bundle.classifier import (
     save_bundle,
     self_test,
 )
+from hilum.bundle.detector import DetectorBundle, load_detector, save_detector
 from hilum.bundle.format import FORMAT, MANIFEST, SELFTEST, TOLERANCE, WEIGHTS, find_bundle, proof_frames
 from hilum.bundle.released import released, released_names
-from hilum.bundle.segmenter import Agreement, Figure, SegmenterBundle, load_segmenter, save_segmenter
+from hilum.bundle.segmenter import Agreement, Figure, SegmenterBundle, figure_of, load_segmenter, save_segmenter
 
 __all__ = [
     "FORMAT",
@@ -22,12 +23,15 @@ __all__ = [
     "WEIGHTS",
     "Agreement",
     "Bundle",
+    "DetectorBundle",
     "Figure",
     "Manifest",
     "SegmenterBundle",
     "calibrated",
+    "figure_of",
     "find_bundle",
     "load_bundle",
+    "load_detector",
     "load_segmenter",
     "points_of",
     "proof_frames",
@@ -35,6 +39,7 @@ __all__ = [
     "released",
     "released_names",
     "save_bundle",
+    "save_detector",
     "save_segmenter",
     "self_test",
 ]

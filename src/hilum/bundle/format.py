@@ -3,6 +3,7 @@
     bundle.json           what it is, the hash of every other file, and a digest over all of it
     weights.safetensors   the network's tensors
     selftest.safetensors  drawn frames and the logits they must give, replayed on load
+    notes.json            what its card tells beyond the manifest; only where the manifest lists it
 
 Nothing in it is pickled and nothing in it is executed.
 """
@@ -25,7 +26,7 @@ from hilum.files import digest_of, sha256_file, write_json, written_aside
 from hilum.preprocess import Preprocess
 
 FORMAT = 1
-MANIFEST, WEIGHTS, SELFTEST = "bundle.json", "weights.safetensors", "selftest.safetensors"
+MANIFEST, WEIGHTS, SELFTEST, NOTES = "bundle.json", "weights.safetensors", "selftest.safetensors", "notes.json"
 TOLERANCE = 1e-3
 """Largest difference in a self-test logit between the machine that saved and the one that loads, in units of the
 largest of these logits (of one, where all are smaller)."""
@@ -46,6 +47,12 @@ class AnyManifest(BaseModel):
     provenance: dict[str, Any]
     files: dict[str, str]
     digest: str
+
+
+class OpenManifest(AnyManifest):
+    """A `bundle.json` of any kind, for those who only tell what is in it; the kind's own keys are extras."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 Kind = TypeVar("Kind", bound=AnyManifest)
@@ -74,16 +81,28 @@ def write_bundle(
         logits: what the network says of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    for stale in (MANIFEST, NOTES):
+        (folder / stale).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # safetensors has no unsigned 16-bit numbers in every version: the frames travel as 32-bit ones.
     proof = {"frames": torch.from_numpy(frames.astype(np.int32)), "logits": torch.from_numpy(logits)}
     for name, content in ((WEIGHTS, tensors), (SELFTEST, proof)):
         with written_aside(folder / name) as aside:
             save_file(content, aside)
-    whole = {**told, "files": {name: sha256_file(folder / name) for name in (WEIGHTS, SELFTEST)}}
-    whole["digest"] = digest_of(whole)
+    sign_manifest(folder, {**told, "files": {name: sha256_file(folder / name) for name in (WEIGHTS, SELFTEST)}})
+
+
+def sign_manifest(folder: Path, told: Mapping[str, Any]) -> str:
+    """Write the manifest with the digest over all of it, and return that digest.
+
+    Args:
+        folder: the bundle's.
+        told: the manifest; a digest in it is replaced.
+    """
+    whole = {key: value for key, value in told.items() if key != "digest"}
+    whole["digest"] = digest = digest_of(whole)
     write_json(folder / MANIFEST, whole)
+    return digest
 
 
 def find_bundle(path: Path) -> Path:
@@ -98,8 +117,13 @@ def find_bundle(path: Path) -> Path:
     raise BundleError(f"{path} is no bundle: it has no {MANIFEST}; make one with: hilum train RECIPE --out RUN")
 
 
-def read_checked(path: Path, kind: str, model: type[Kind]) -> Kind:
+def read_checked(path: Path, kind: str | None, model: type[Kind]) -> Kind:
     """The checked manifest: format, kind, keys, digest and the hash of every file.
+
+    Args:
+        path: of the bundle or its run.
+        kind: the one wanted; None takes any.
+        model: the manifest's keys.
 
     Raises:
         BundleError: tampered, truncated, foreign, of another kind or of another format.
@@ -112,7 +136,7 @@ def read_checked(path: Path, kind: str, model: type[Kind]) -> Kind:
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         found = told.get("format") if isinstance(told, dict) else None
         raise BundleError(f"{folder} is a bundle of format {found}, this hilum reads format {FORMAT}")
-    if told.get("kind") != kind:
+    if kind is not None and told.get("kind") != kind:
         raise BundleError(f"{folder} holds a {told.get('kind')}, and a {kind} is needed; name another bundle")
     try:
         manifest = model.model_validate_json(json.dumps(told))
@@ -130,8 +154,8 @@ def _no_number(name: str) -> None:
 def _check_hashes(folder: Path, told: Mapping[str, Any], manifest: AnyManifest) -> None:
     if digest_of({key: value for key, value in told.items() if key != "digest"}) != manifest.digest:
         raise BundleError(f"{folder / MANIFEST} was changed after it was written: its digest does not match")
-    if set(manifest.files) != {WEIGHTS, SELFTEST}:
-        raise BundleError(f"{folder / MANIFEST} lists other files than {WEIGHTS} and {SELFTEST}")
+    if set(manifest.files) - {NOTES} != {WEIGHTS, SELFTEST}:
+        raise BundleError(f"{folder / MANIFEST} lists other files than {WEIGHTS}, {SELFTEST} and {NOTES}")
     for name, expected in manifest.files.items():
         file = folder / name
         if not file.is_file():

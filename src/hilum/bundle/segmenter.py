@@ -23,13 +23,14 @@ from hilum.bundle.format import (
     read_proof,
     write_bundle,
 )
-from hilum.errors import BundleError, UsageError
+from hilum.errors import BundleError, DataError, UsageError
 from hilum.networks import Frames
 from hilum.networks.classifier import outputs_of
 from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.preprocess import Preprocess
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
+from hilum.scoring import Score
 
 KIND = "segmenter"
 Stored = Literal["float32", "float16"]
@@ -63,6 +64,28 @@ class Figure(_Strict):
     high: float | None
     training: str
     """`this`, or in words the training that was measured where it was not this bundle's own."""
+
+
+def figure_of(score: Score, *, films: str, groups: int, training: str) -> Figure:
+    """A score as a bundle keeps it, to four decimals.
+
+    Raises:
+        DataError: nothing was there to score.
+    """
+    if score.value is None:
+        raise DataError(f"{score.metric} of {score.label} has no value on {films}: score films that show it")
+    value, low, high = (None if one is None else round(one, 4) for one in (score.value, score.low, score.high))
+    return Figure(
+        metric=score.metric,
+        label=score.label or "",
+        films=films,
+        n=score.n,
+        groups=groups,
+        value=value or 0.0,
+        low=low,
+        high=high,
+        training=training,
+    )
 
 
 class SegmenterManifest(AnyManifest):

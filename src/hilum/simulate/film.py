@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.boxes import Box, mask_boxes
+from hilum.boxes import LEAST_SHARE, Box, mask_boxes
 from hilum.records import View
 from hilum.simulate.anatomy import Patient, draw_patient
 from hilum.simulate.lesions import disease_stack, draw_disease
@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 
 LUNG_MM, ABDOMEN_MM = 15.0, 18.0
 LESION_LEAST, LESION_SHARE = 0.045, 0.22
-BOX_LEAST_SHARE, SPECK_SHARE = 4e-4, 5e-3
+SPECK_SHARE = 5e-3
 POSE_DEGREES = {View.PA: (2.0, 2.0, 1.0), View.AP: (4.0, 5.0, 2.5), View.LATERAL: (3.0, 1.5, 1.5)}
 """Standard deviations of yaw, pitch and roll."""
 BREAST_MM, BREAST_RADIUS_MM = (78.0, -32.0), 70.0
@@ -114,7 +114,7 @@ def lesion_mask(added: Floats, lungs: Mask) -> Mask:
 
 def boxes_of(lesion: Mask) -> list[Box]:
     """Tight boxes around the connected pieces of a lesion mask, largest first; specks are left out."""
-    return mask_boxes(lesion, least_area_px=max(4.0, BOX_LEAST_SHARE * lesion.size))
+    return mask_boxes(lesion, least_area_px=max(4.0, LEAST_SHARE * lesion.size))
 
 
 def _site_of_the_day(plan: FilmPlan, rng: np.random.Generator) -> Site:
