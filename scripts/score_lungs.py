@@ -11,21 +11,18 @@ import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
+from tiles import REFERENCE, tile_of, write_sheet
 
-from hilum.bundle import Figure, SegmenterBundle, load_segmenter, save_segmenter
+from hilum.bundle import Figure, SegmenterBundle, figure_of, load_segmenter, save_segmenter
 from hilum.cache import FrameCache
 from hilum.console import OUT
 from hilum.files import write_json
 from hilum.lungs import Lungs, segment_lungs
 from hilum.masks import read_mask
 from hilum.overlap import overlap_scores, region_dice
-from hilum.pixels import read_facts, read_film
+from hilum.pixels import read_facts
 from hilum.preprocess import Mask
-
-TILE_PX = 300
 
 
 @dataclass(frozen=True)
@@ -110,17 +107,7 @@ def score(asked: Scored, found: list[Lungs], training: str) -> tuple[list[Figure
     groups = told["group"].tolist()
     scores = overlap_scores(predicted, reference, groups, label=asked.label)
     figures = [
-        Figure(
-            metric=one.metric,
-            label=asked.label,
-            films=asked.films,
-            n=one.n,
-            groups=len(set(groups)),
-            value=round(one.value, 4),
-            low=None if one.low is None else round(one.low, 4),
-            high=None if one.high is None else round(one.high, 4),
-            training=training,
-        )
+        figure_of(one, films=asked.films, groups=len(set(groups)), training=training)
         for one in scores
         if one.value is not None
     ]
@@ -134,24 +121,15 @@ def _reference(path: Path, film: Path) -> Mask:
 
 def sheet(found: list[Lungs], worst: pd.DataFrame, path: Path) -> None:
     """The worst films: reference green, drawn blue and orange; Dice, and `F` where the result was flagged."""
-    tiles = []
-    for lungs, mask, dice in zip(found, worst["mask"], worst["dice"], strict=True):
-        grey = np.rint(read_film(lungs.film).pixels * 255).astype(np.uint8)
-        tile = cv2.cvtColor(cv2.resize(grey, (TILE_PX, TILE_PX), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2BGR)
-        reference = _reference(mask, lungs.film)
-        outlines = ((reference, (80, 220, 80)), (lungs.right, (255, 190, 0)), (lungs.left, (0, 190, 255)))
-        for drawn, colour in outlines:
-            if drawn is None:
-                continue
-            small = cv2.resize(drawn.astype(np.uint8), (TILE_PX, TILE_PX), interpolation=cv2.INTER_NEAREST)
-            edges, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(tile, edges, -1, colour, 2)
-        for colour, thick in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            said = f"{dice:.2f}{' F' if lungs.flags else ''} {lungs.film.stem[:22]}"
-            cv2.putText(tile, said, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thick)
-        tiles.append(tile)
-    rows = [np.hstack(tiles[at : at + 5]) for at in range(0, len(tiles) - len(tiles) % 5, 5)]
-    cv2.imwrite(str(path), np.vstack(rows))
+    tiles = [
+        tile_of(
+            lungs.film,
+            ((_reference(mask, lungs.film), REFERENCE), (lungs.right, (255, 190, 0)), (lungs.left, (0, 190, 255))),
+            f"{dice:.2f}{' F' if lungs.flags else ''} {lungs.film.stem[:22]}",
+        )
+        for lungs, mask, dice in zip(found, worst["mask"], worst["dice"], strict=True)
+    ]
+    write_sheet(tiles, path)
 
 
 UNSEEN = ("lungs_v7", "adults, test", "lungs", "right_lung", "left_lung", "children, test")

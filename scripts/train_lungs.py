@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hilum.augment import seed_of
 from hilum.bundle import SegmenterBundle, save_segmenter
@@ -24,15 +23,14 @@ from hilum.console import OUT, watch
 from hilum.index import Index, build_index
 from hilum.lungs import measure, plausible_range, tell_sides, unsure_share
 from hilum.masks import MaskCache, read_mask
-from hilum.networks.backbones import per_channel
-from hilum.networks.segmentation import Segmenter, build_segmenter
+from hilum.networks.segmentation import Segmenter
 from hilum.preprocess import HALF, Preprocess
 from hilum.provenance import describe_versions
 from hilum.recipe import Augmentation, Schedule
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.sources import read_source
 from hilum.train.processes import is_leader
-from hilum.train.segmentation import DrawnFilms, fit_masks
+from hilum.train.segmentation import DrawnFilms, fit_masks, start_segmenter
 
 HELD_OUT = "covid_seg"
 TUNE, TEST = 12, 15
@@ -106,15 +104,9 @@ def train(data: Path, simulated: Path | None, sources: list[str], epochs: int, o
     out.mkdir(parents=True, exist_ok=True)
     table.to_parquet(out / "films.parquet")
     fitted = table[table["fold"].isin(["train", "tune"]) & table["source"].isin(sources)].reset_index(drop=True)
-    torch.manual_seed(0)
-    plan = recipe(epochs)
-    network = build_segmenter(plan.network, encoder=plan.encoder, weights=plan.weights, channels=1, labels=1)
-    scaled = plan.preprocess.model_copy(
-        update={"mean": per_channel(network.mean, 1), "std": per_channel(network.std, 1)}
-    )
-    plan = plan.model_copy(update={"preprocess": scaled})
+    network, plan = start_segmenter(recipe(epochs), seed=0)
     masks = [index.root / path for path in fitted["lung_mask"]]
-    frames, drawn = FrameCache(scaled), MaskCache(scaled)
+    frames, drawn = FrameCache(plan.preprocess), MaskCache(plan.preprocess)
     with watch("films") as progress:
         frames.fill(fitted, index.root, processes=1, progress=progress)
     drawn.fill(fitted, masks, processes=1)

@@ -119,6 +119,15 @@ def test_the_digest_names_masks_and_steps() -> None:
     assert Preprocess(steps=("clahe:clip=2",)).geometry_digest == Preprocess(steps=("clahe",)).geometry_digest
 
 
+@pytest.mark.parametrize("kept", ["none", "crop", "only", "not"])
+def test_whose_masks_they_are_changes_no_frame(kept: Any) -> None:
+    """Frames are kept by the mask's own hash, so that one mask makes one frame, whoever drew it."""
+    given, made = Preprocess(size_px=64, lungs=kept), Preprocess(size_px=64, lungs=kept, masks="made")
+    assert given.geometry_digest == made.geometry_digest
+    assert (given.masked, given.decoded_px) == (made.masked, made.decoded_px)
+    assert np.array_equal(given.frame(noise(), lungs()), made.frame(noise(), lungs()))
+
+
 # Frames of films with masks, from disk
 
 

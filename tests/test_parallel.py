@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hilum.parallel import IN_FLIGHT, Crashed, default_processes, in_batches, in_order, spread
+from hilum.parallel import FEW, IN_FLIGHT, Crashed, default_processes, in_batches, in_order, spread
 
 WORK = """
 import ctypes
@@ -117,6 +117,18 @@ def test_answers_come_in_the_order_of_the_items(work: Any, processes: int) -> No
 def test_a_death_keeps_its_place_in_the_order(work: Any) -> None:
     found = list(in_order(partial(work.dies_at, fatal=(5,)), range(12), processes=2))
     assert found == [(item, Crashed(5) if item == 5 else item) for item in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("count", "processes", "total", "here"),
+    [(FEW, None, None, True), (FEW + 1, None, None, False), (FEW, None, FEW, True), (2, 2, None, False)],
+)
+def test_few_items_are_done_in_this_process_unless_told_otherwise(
+    work: Any, count: int, processes: int | None, total: int | None, *, here: bool
+) -> None:
+    items = range(count) if total is None else iter(range(count))
+    found = {pid for _, pid in in_order(work.process_of, items, processes=processes, total=total)}
+    assert (found == {os.getpid()}) == here
 
 
 @pytest.mark.parametrize(("items", "sizes"), [(0, []), (1, [1]), (3, [3]), (4, [3, 1]), (6, [3, 3])])

@@ -17,7 +17,8 @@ from hilum.errors import DataError, UsageError
 from hilum.evaluate import OperatingPoint
 from hilum.index import Index
 from hilum.networks import SCORING_BATCH
-from hilum.predict import FEW, as_json, decide, find_films, predict_films, views_read
+from hilum.parallel import FEW
+from hilum.predict import as_json, decide, find_films, predict_films, views_read
 from hilum.preprocess import Preprocess
 from hilum.projection import Look, ViewFilter, look_of
 from hilum.recipe import Films

@@ -13,18 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hilum.cache import read_for
 from hilum.errors import DataError
 from hilum.index import Index, build_index
+from hilum.pixels import Film
 from hilum.preprocess import Preprocess
 from hilum.projection import (
     FRONTAL_VIEWS,
     INVERTED_SEEN,
     SHOWN,
+    FilmRead,
     Look,
     ViewFilter,
     ViewOf,
     counted_looks,
     look_of,
+    read_films,
     view_films,
     view_index,
     why_not,
@@ -161,6 +165,62 @@ def test_header_and_picture_agree_about_the_view(stated: View | None, seen: View
     right = seen is View.FRONTAL if stated in FRONTAL_VIEWS else seen is stated
     assert told.agrees == (None if stated is None else right)
     assert ViewOf(film="film.dcm", stated=stated, refusal="torn").agrees is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sizes", "decoded"),
+    [
+        (".png", (32, 64, 128), [None]),
+        (".jpg", (64, 32, 48), [64]),
+        (".jpg", (32, 64, 48), [32, 64]),
+    ],
+)
+def test_a_film_is_decoded_once_for_all_its_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, sizes: tuple[int, ...], decoded: list[int | None]
+) -> None:
+    """A JPEG again, where a later network reads more pixels than it was decoded with."""
+    path = film(tmp_path / f"film{suffix}", 90)
+    asked: list[int | None] = []
+
+    def counted(preprocess: Preprocess, path: Path) -> Film | str:
+        asked.append(preprocess.decoded_px if suffix == ".jpg" else None)
+        return read_for(preprocess, path)
+
+    monkeypatch.setattr("hilum.projection.read_for", counted)
+    (((_, read),),) = read_films([path], [Preprocess(size_px=size) for size in sizes], at_once=4)
+    assert isinstance(read, FilmRead)
+    assert [frame.shape for frame in read.frames] == [(size, size) for size in sizes]
+    assert (read.size, read.stated) == ((40, 40), None)
+    assert asked == decoded
+
+
+def test_the_gate_takes_its_frame_back(films: list[Path]) -> None:
+    (batch,) = read_films(films, [Preprocess(size_px=64)], at_once=8, gate=ByGrey(), views=(View.FRONTAL, View.OTHER))
+    told = {
+        path.stem: read if isinstance(read, str) else [frame.shape for frame in read.frames] for path, read in batch
+    }
+    assert told == {
+        "pa": [(64, 64)],
+        "ap": [(64, 64)],
+        "lateral": "not applicable: lateral.png looks like a lateral film (p = 1.00)",
+        "inverted": "not applicable: inverted.png looks inverted, bone dark: invert it first (p = 1.00)",
+        "page": [(64, 64)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "says"),
+    [
+        ("RG3_J2KI.dcm", None, None),
+        ("RG3_J2KI.dcm", (), "not applicable: RG3_J2KI.dcm is no chest film by its own header"),
+        ("RG3_J2KI.dcm", (View.OTHER,), None),
+        ("RG1_J2KI.dcm", (View.FRONTAL,), None),
+    ],
+)
+def test_what_a_header_may_state(data_pack: Path, name: str, stated: tuple[View, ...] | None, says: str | None) -> None:
+    path = data_pack / "dicom_samples" / name
+    (((_, read),),) = read_films([path], [Preprocess(size_px=32)], at_once=1, stated=stated)
+    assert (read if isinstance(read, str) else None) == says
 
 
 def test_an_index_gets_what_its_films_show(tmp_path: Path, films: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

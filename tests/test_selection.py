@@ -230,6 +230,15 @@ def test_films_without_a_mask_are_left_out_whatever_their_class(part: str) -> No
     assert reasons(select_films(films, recipe()))[:5] == [None] * 5
 
 
+@pytest.mark.parametrize("lungs", ["none", "only"])
+def test_masks_still_to_be_made_leave_no_film_out_and_forget_those_given(lungs: str) -> None:
+    told = {"films": {"masked": True}, "preprocess": {"lungs": lungs, "masks": "made"}}
+    asked = checked_recipe(recipe().model_dump(mode="json") | told)
+    chosen = select_films(index(BOTH[0] | MASKED, *BOTH), asked)
+    assert reasons(chosen) == [None] * 3
+    assert chosen.table["lung_mask"].isna().all()
+
+
 def test_a_class_without_any_mask_is_said() -> None:
     films = index(BOTH[0] | MASKED, BOTH[1])
     with pytest.raises(DataError, match="'well' has no film left; 1 were left out, most often because: no lung mask"):

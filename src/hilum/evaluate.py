@@ -134,7 +134,7 @@ def evaluate(
         temperature: the one the probabilities were calibrated with; recorded.
         index_digest: which index.
         bundle_digest: which bundle, if one was made.
-        floors: from `hilum.audit.floors`.
+        floors: from `hilum.floors`.
         resamples: bootstrap resamples of groups; 0 for no intervals.
         seed: of the resampling.
 

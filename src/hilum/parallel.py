@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
@@ -32,6 +32,9 @@ def unwatched(_stage: str) -> AbstractContextManager[Progress]:
 IN_FLIGHT = 4
 """Items a process that are handed out and not yet answered: enough to keep it busy, few enough to stay small."""
 
+
+FEW = 8
+"""Up to so many films are worked on in this process: starting others would take longer."""
 
 CRASHED = "the film crashed its decoder"
 """Why there is nothing of a film whose process died."""
@@ -84,9 +87,23 @@ def spread(
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], *, processes: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    processes: int | None = None,
+    total: int | None = None,
 ) -> Iterator[tuple[Item, Result | Crashed[Item]]]:
-    """What `spread` yields, in the order of the items, whatever order the processes finish in."""
+    """What `spread` yields, in the order of the items, whatever order the processes finish in.
+
+    Args:
+        function: as `spread` takes it.
+        items: picklable.
+        processes: how many; default one a core, and this one alone for `FEW` items.
+        total: how many items there are, where they cannot be counted.
+    """
+    total = len(items) if isinstance(items, Sized) else total
+    if processes is None and total is not None and total <= FEW:
+        processes = 1
     ready: dict[int, tuple[Item, Result | Crashed[Item]]] = {}
     following = 0
     work = partial(_numbered, function)

@@ -1,7 +1,6 @@
 """Predict: a bundle and films in; for each film a decision with its probabilities, or a refusal with its reason."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,23 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.bundle import Bundle, points_of
+from hilum.bundle import Bundle, SegmenterBundle, points_of
 from hilum.cache import read_for
 from hilum.errors import DataError, UsageError
+from hilum.lungs import Lungs, lungs_bundle, segment_lungs
 from hilum.networks import SCORING_BATCH
 from hilum.parallel import CRASHED, Crashed, in_batches, in_order
-from hilum.pixels import Film
-from hilum.preprocess import Frame, Preprocess
-from hilum.projection import FRONTAL_VIEWS, ViewFilter, why_not
+from hilum.preprocess import Frame, Mask, Preprocess
+from hilum.projection import FRONTAL_VIEWS, ViewFilter, read_films
 from hilum.recipe import Films
 from hilum.records import Finding, Prediction, View
 from hilum.sources.tables import films_under
 
 DECIDES = "youden"
 """The operating point that decides between two classes; three or more are decided by the highest probability."""
-
-FEW = 8
-"""Up to so many films are decoded in this process: starting others would take longer."""
 
 
 def find_films(paths: Sequence[Path]) -> list[Path]:
@@ -45,16 +41,13 @@ def find_films(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Readable:
-    """A film's frame, and the one the gate looks at where there is a gate."""
-
-    frame: Frame
-    seen: Frame | None
-
-
 def predict_films(
-    bundle: Bundle, paths: Sequence[Path], *, processes: int | None = None, gate: ViewFilter | None = None
+    bundle: Bundle,
+    paths: Sequence[Path],
+    *,
+    processes: int | None = None,
+    gate: ViewFilter | None = None,
+    lungs: SegmenterBundle | None = None,
 ) -> Iterator[Prediction]:
     """One prediction a film, in the order given; a film that cannot be read is a refusal, never an exception.
 
@@ -63,24 +56,91 @@ def predict_films(
         paths: films.
         processes: how many decode at once; default one a core.
         gate: refuses films that do not look like what the bundle reads; none lets every film through.
+        lungs: draws lungs where the classifier reads films with lungs drawn on them; default the one of hilum's own.
+
+    Raises:
+        UsageError: the bundle reads films with masks that a source gives, or lungs that another bundle draws.
     """
-    if bundle.preprocess.masked:
+    if bundle.preprocess.masked and bundle.preprocess.masks == "given":
         raise UsageError(
             f"{bundle.title}: this bundle needs lung masks (preprocess.lungs = '{bundle.preprocess.lungs}'); score it "
             "on an index that names them: hilum evaluate RUN --index FILE"
         )
-    kept = views_read(bundle.recipe.films)
-    gate = gate if kept else None
-    work = partial(
-        _readable,
-        preprocess=bundle.preprocess,
-        views=bundle.recipe.films.views,
-        gate=gate.preprocess if gate else None,
+    if bundle.preprocess.masked:
+        batches = _inside_lungs(bundle, lungs_for(bundle, lungs), paths, gate, processes)
+    else:
+        batches = _whole(bundle, paths, gate, processes)
+    for batch in batches:
+        yield from _judge(bundle, batch)
+
+
+def lungs_for(bundle: Bundle, lungs: SegmenterBundle | None = None) -> SegmenterBundle:
+    """The bundle that draws the lungs a classifier was taught with; a classifier is not measured on any other's.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    used = lungs or lungs_bundle()
+    taught = str(bundle.provenance.get("lungs", {}).get("bundle", "unknown"))
+    if taught != used.digest:
+        raise UsageError(
+            f"{bundle.title}: it was taught with lungs that bundle {taught[:12]} drew, and those at hand are drawn by "
+            f"{used.digest[:12]}, so its figures do not hold; train it again, or use the hilum it was made with"
+        )
+    return used
+
+
+def _whole(
+    bundle: Bundle, paths: Sequence[Path], gate: ViewFilter | None, processes: int | None
+) -> Iterator[list[tuple[Path, Frame | str]]]:
+    """Films' frames in batches, or why there are none."""
+    films = bundle.recipe.films
+    views = views_read(films)
+    batches = read_films(
+        paths,
+        (bundle.preprocess,),
+        at_once=SCORING_BATCH,
+        processes=processes,
+        stated=films.views,
+        gate=gate if views else None,
+        views=views,
     )
-    films = in_order(work, paths, processes=1 if len(paths) <= FEW else processes)
-    for batch in in_batches(films, SCORING_BATCH):
-        told = [(path, CRASHED if isinstance(film, Crashed) else film) for path, film in batch]
-        yield from _judge(bundle, _gated(gate, told, kept) if gate else told)
+    for batch in batches:
+        yield [(path, read if isinstance(read, str) else read.frames[0]) for path, read in batch]
+
+
+def _inside_lungs(
+    bundle: Bundle, lungs: SegmenterBundle, paths: Sequence[Path], gate: ViewFilter | None, processes: int | None
+) -> Iterator[list[tuple[Path, Frame | str]]]:
+    """Like `_whole`, with lungs drawn first.
+
+    Films are decoded twice, as in training, where masks come first: what a film's mask and frame are made of is then
+    the same to the last bit, and no film has to be kept at its full size while its lungs are drawn.
+    """
+    drawn = segment_lungs(paths, bundle=lungs, gate=gate, processes=processes)
+    masks = ((one.film, _mask_of(one)) for one in drawn)
+    work = partial(_framed, preprocess=bundle.preprocess)
+    for batch in in_batches(in_order(work, masks, processes=processes, total=len(paths)), SCORING_BATCH):
+        yield [(path, CRASHED if isinstance(frame, Crashed) else frame) for (path, _), frame in batch]
+
+
+def _mask_of(lungs: Lungs) -> Mask | str:
+    if lungs.both is not None and lungs.both.any():
+        return lungs.both
+    return lungs.refusal or f"not applicable: no lung is found on {lungs.film.name}"
+
+
+def _framed(item: tuple[Path, Mask | str], *, preprocess: Preprocess) -> Frame | str:
+    path, lungs = item
+    if isinstance(lungs, str):
+        return lungs
+    film = read_for(preprocess, path)
+    if isinstance(film, str):
+        return film
+    try:
+        return preprocess.frame(film.pixels, lungs)
+    except DataError as error:
+        return f"not applicable: {path.name}: {error}"
 
 
 def views_read(films: Films) -> tuple[View, ...]:
@@ -95,43 +155,8 @@ def views_read(films: Films) -> tuple[View, ...]:
     return (*((View.FRONTAL,) if frontal else ()), *((View.LATERAL,) if lateral else ()))
 
 
-def _readable(
-    path: Path, *, preprocess: Preprocess, views: tuple[View, ...], gate: Preprocess | None
-) -> _Readable | str:
-    """One film's frames, or why there are none: unreadable, or by its own header not what the bundle reads."""
-    film = read_for(preprocess, path)
-    if isinstance(film, str):
-        return film
-    stated = film.facts.view_position
-    if stated is View.OTHER and View.OTHER not in views:
-        return f"not applicable: {path.name} is no chest film by its own header"
-    if stated is View.LATERAL and views and View.LATERAL not in views:
-        return f"not applicable: {path.name} is a lateral film by its own header; the bundle reads {', '.join(views)}"
-    return _Readable(preprocess.frame(film.pixels), _seen(gate, path, film, preprocess) if gate else None)
-
-
-def _seen(gate: Preprocess, path: Path, film: Film, preprocess: Preprocess) -> Frame:
-    """The gate's frame; of a film that was decoded smaller than the gate needs, decoded again."""
-    if gate.decoded_px <= preprocess.decoded_px:
-        return gate.frame(film.pixels)
-    larger = read_for(gate, path)
-    return gate.frame((film if isinstance(larger, str) else larger).pixels)
-
-
-def _gated(
-    gate: ViewFilter, batch: Sequence[tuple[Path, _Readable | str]], views: Sequence[View]
-) -> list[tuple[Path, _Readable | str]]:
-    """The batch with films the bundle is not made for as refusals."""
-    seen = [film.seen for _, film in batch if isinstance(film, _Readable) and film.seen is not None]
-    looks = iter(gate.looks(np.stack(seen)) if seen else ())
-    return [
-        (path, (why_not(next(looks), path.name, views) or film) if isinstance(film, _Readable) else film)
-        for path, film in batch
-    ]
-
-
-def _judge(bundle: Bundle, batch: Sequence[tuple[Path, _Readable | str]]) -> Iterator[Prediction]:
-    frames = [film.frame for _, film in batch if isinstance(film, _Readable)]
+def _judge(bundle: Bundle, batch: Sequence[tuple[Path, Frame | str]]) -> Iterator[Prediction]:
+    frames = [film for _, film in batch if not isinstance(film, str)]
     rows = iter(bundle.probabilities(bundle.logits(np.stack(frames)))) if frames else iter(())
     for path, film in batch:
         if isinstance(film, str):

@@ -40,6 +40,10 @@ class Preprocess(BaseModel):
     """Grey levels kept by the cache and by service alike."""
     lungs: Literal["none", "crop", "only", "not"] = "none"
     """What to do with the lung mask: nothing; cut the film to its bounding box; show lungs only; show all but lungs."""
+    masks: Literal["given", "made"] = "given"
+    """Whose lung masks: those a source gives, or those drawn on every film alike by the bundle that comes with hilum.
+    With `made`, films on which no lung can be drawn are left out whatever `lungs` says, so that runs that differ in
+    `lungs` alone are on the same films."""
     steps: tuple[str, ...] = ()
     """Enhancement, in order, as `hilum preprocess --list` names it: `crop-black`, `clahe:clip=2`."""
     channels: Literal[1, 3] = 3

@@ -6,7 +6,7 @@ read beside them and never changes what they say.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib import resources
 from pathlib import Path
@@ -104,6 +104,11 @@ class ViewFilter:
         """Makes the frames that both bundles read."""
         return self.views.preprocess
 
+    @property
+    def digest(self) -> str:
+        """Names the exact bundle that tells views."""
+        return self.views.digest
+
     def looks(self, frames: NDArray[Any]) -> list[Look]:
         """What each of (N, side, side) frames shows."""
         told = self.views.probabilities(self.views.logits(frames))
@@ -154,45 +159,106 @@ def view_films(
         view_filter: one already loaded.
     """
     loaded = view_filter or ViewFilter()
-    work = partial(_read, preprocess=loaded.preprocess)
-    for batch in in_batches(in_order(work, paths, processes=processes), AT_ONCE):
+    for batch in read_films(paths, (loaded.preprocess,), at_once=AT_ONCE, processes=processes):
         yield from _views(loaded, batch)
 
 
-@dataclass(frozen=True, slots=True)
-class _Readable:
-    frame: Frame
-    stated: View | None
-
-
-def _read(path: Path, *, preprocess: Preprocess) -> _Readable | str:
-    film = read_for(preprocess, path)
-    if isinstance(film, str):
-        return film
-    return _Readable(preprocess.frame(film.pixels), film.facts.view_position)
-
-
-def _views(loaded: ViewFilter, batch: Sequence[tuple[Path, _Readable | str | Crashed[Path]]]) -> Iterator[ViewOf]:
-    readable = [film for _, film in batch if isinstance(film, _Readable)]
-    looks = loaded.looks(np.stack([film.frame for film in readable])) if readable else []
+def _views(loaded: ViewFilter, batch: Sequence[tuple[Path, "FilmRead | str"]]) -> Iterator[ViewOf]:
+    frames = [read.frames[0] for _, read in batch if not isinstance(read, str)]
+    looks = loaded.looks(np.stack(frames)) if frames else []
     upright = [one.view is View.FRONTAL and not one.inverted for one in looks]
-    frontal = [film.frame for film, wanted in zip(readable, upright, strict=True) if wanted]
+    frontal = [frame for frame, wanted in zip(frames, upright, strict=True) if wanted]
     told = iter(loaded.tell_projections(np.stack(frontal)) if frontal else ())
     projections = [next(told) if wanted else (None, None) for wanted in upright]
-    rest = iter(zip(readable, looks, projections, strict=True))
-    for path, film in batch:
-        if not isinstance(film, _Readable):
-            why = film if isinstance(film, str) else CRASHED
-            yield ViewOf(film=str(path), refusal=why)
+    rest = iter(zip(looks, projections, strict=True))
+    for path, read in batch:
+        if isinstance(read, str):
+            yield ViewOf(film=str(path), refusal=read)
             continue
-        _, look, (projection, probability) = next(rest)
+        look, (projection, probability) = next(rest)
         yield ViewOf(
             film=str(path),
             look=look,
             projection=projection,
             projection_probability=probability,
-            stated=film.stated,
+            stated=read.stated,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FilmRead:
+    """A film as one network after another reads it, the (height, width) it is displayed at, and the view it states."""
+
+    frames: tuple[Frame, ...]
+    size: tuple[int, int]
+    stated: View | None
+
+
+def read_films(
+    paths: Sequence[Path],
+    preprocess: Sequence[Preprocess],
+    *,
+    at_once: int,
+    processes: int | None = None,
+    stated: Sequence[View] | None = None,
+    gate: ViewFilter | None = None,
+    views: Sequence[View] = (View.FRONTAL,),
+) -> Iterator[list[tuple[Path, FilmRead | str]]]:
+    """Films in batches, each as several networks read it, or why it must not be read; decoded once for them and a gate.
+
+    Args:
+        paths: films; they come back in this order.
+        preprocess: one a frame. The first decides how large a JPEG is decoded, as it did when its network was taught.
+        at_once: films a batch.
+        processes: how many decode at once; default one a core.
+        stated: views that a film's header may state; None asks no header, and none named takes all but `other`.
+        gate: refuses films that do not look like `views`; None lets every film through.
+        views: those of `SHOWN` that pass the gate.
+    """
+    wanted = (*preprocess, *([gate.preprocess] if gate else []))
+    work = partial(_read, preprocess=wanted, stated=None if stated is None else tuple(stated))
+    for batch in in_batches(in_order(work, paths, processes=processes), at_once):
+        read = [(path, CRASHED if isinstance(film, Crashed) else film) for path, film in batch]
+        yield _passed(gate, read, views) if gate else read
+
+
+def _read(path: Path, *, preprocess: tuple[Preprocess, ...], stated: tuple[View, ...] | None) -> FilmRead | str:
+    film = read_for(preprocess[0], path)
+    if isinstance(film, str):
+        return film
+    refused = None if stated is None else _why_stated(film.facts.view_position, path.name, stated)
+    if refused:
+        return refused
+    frames, decoded_px = [], preprocess[0].decoded_px
+    for one in preprocess:
+        if film.facts.format == "JPEG" and one.decoded_px > decoded_px:  # others are decoded whole
+            larger = read_for(one, path)
+            film, decoded_px = (film if isinstance(larger, str) else larger), one.decoded_px
+        frames.append(one.frame(film.pixels))
+    return FilmRead(tuple(frames), (film.facts.height, film.facts.width), film.facts.view_position)
+
+
+def _why_stated(stated: View | None, name: str, views: Sequence[View]) -> str | None:
+    """Why a film must not be read by its own header."""
+    if stated is View.OTHER and View.OTHER not in views:
+        return f"not applicable: {name} is no chest film by its own header"
+    if stated is View.LATERAL and views and View.LATERAL not in views:
+        return f"not applicable: {name} is a lateral film by its own header; read are {', '.join(views)} films"
+    return None
+
+
+def _passed(
+    gate: ViewFilter, batch: Sequence[tuple[Path, FilmRead | str]], views: Sequence[View]
+) -> list[tuple[Path, FilmRead | str]]:
+    """The batch with films that look unlike `views` as refusals, and without the gate's frames."""
+    seen = [read.frames[-1] for _, read in batch if not isinstance(read, str)]
+    looks = iter(gate.looks(np.stack(seen)) if seen else ())
+    told: list[tuple[Path, FilmRead | str]] = []
+    for path, read in batch:
+        if not isinstance(read, str):
+            read = why_not(next(looks), path.name, views) or replace(read, frames=read.frames[:-1])
+        told.append((path, read))
+    return told
 
 
 def why_not(look: Look, name: str, views: Sequence[View]) -> str | None:

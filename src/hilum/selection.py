@@ -1,6 +1,7 @@
 """Which films of an index take part in a recipe, and as which class; every other film with its reason."""
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ LOOKS = {View.FRONTAL: "looks frontal", View.LATERAL: "looks lateral", View.OTHE
 
 def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> Index:
     """The index with a `target` column (class name), films that do not fit the recipe left out with the reason.
+
+    With `preprocess.masks = 'made'` no film has a mask yet, not even of its source's, and none is left out for want of
+    one: see `hilum.lungs.drawn_films`.
 
     Args:
         index: what there is.
@@ -42,13 +46,15 @@ def select_films(index: Index, recipe: Recipe, *, every_class: bool = True) -> I
     if films.manufacturers:
         chosen = _by_manufacturers(chosen, films.manufacturers, every_name=every_class)
     chosen = chosen.leave_out(ambiguous, "labels of two classes")
-    if films.masked or recipe.preprocess.masked:
+    if recipe.preprocess.masks == "made":
+        chosen = replace(chosen, table=chosen.table.assign(lung_mask=pd.Series(pd.NA, chosen.table.index, "string")))
+    elif films.masked or recipe.preprocess.masked:
         chosen = chosen.leave_out(chosen.table["lung_mask"].isna(), "no lung mask")
     chosen = chosen.leave_out(target.isna(), NO_CLASS)
     if films.duplicates == "first":
         chosen = _without_twins(chosen)
     if every_class:
-        _need_classes(chosen, recipe)
+        need_classes(chosen, recipe)
     return chosen
 
 
@@ -145,7 +151,12 @@ def _original(table: pd.DataFrame) -> pd.Series:
         parent = further
 
 
-def _need_classes(chosen: Index, recipe: Recipe) -> None:
+def need_classes(chosen: Index, recipe: Recipe) -> None:
+    """Refuse an index in which a class of the recipe has no film.
+
+    Raises:
+        DataError: which class, and why most of its films were left out.
+    """
     present = set(chosen.films[TARGET])
     for name in recipe.classes:
         if name not in present:

@@ -8,15 +8,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from hilum.bundle import SegmenterBundle, load_segmenter, released, save_segmenter
 from hilum.cli import main
 from hilum.errors import BundleError
-from hilum.lungs import lungs_bundle, segment_lungs
+from hilum.lungs import heart_bundle, lungs_bundle, segment_lungs
 from hilum.networks.segmentation import build_segmenter
 from hilum.preprocess import Preprocess
+from hilum.projection import ViewFilter
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
 
@@ -72,7 +74,7 @@ def test_a_mask_a_film_a_table_and_the_refused_named(
     films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run(monkeypatch, films, "--out", out, "--bundle", anything, "--overlay", "--processes", 1) == 3
+    assert run(monkeypatch, films, "--out", out, "--bundle", anything, "--overlay", "--no-gate") == 3
     told = capsys.readouterr()
     assert "2 films: 1 drawn" in told.out
     assert DISCLAIMER in told.out
@@ -88,13 +90,43 @@ def test_a_mask_a_film_a_table_and_the_refused_named(
 def test_json_is_all_there_is_on_standard_output(
     films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = run(monkeypatch, films / "a.png", "--out", tmp_path / "out", "--bundle", anything, "--json", "--sides")
+    asked = (films / "a.png", "--out", tmp_path / "out", "--bundle", anything, "--json", "--sides", "--no-gate")
+    status = run(monkeypatch, *asked)
     (told,) = json.loads(capsys.readouterr().out)
     assert status == 0
     assert told["bundle"] == load_segmenter(anything).digest
     assert 0 <= told["area_share"] <= 1
     mask = cv2.imread(str(tmp_path / "out" / "masks" / "a.png"), cv2.IMREAD_UNCHANGED)
     assert set(np.unique(mask)) <= {0, 1, 2}
+
+
+def test_the_view_filter_refuses_what_is_no_film_of_a_chest(
+    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The drawn chest is a cartoon to the filter that comes with hilum."""
+    assert run(monkeypatch, films, "--out", tmp_path / "out", "--bundle", anything, "--overlay") == 3
+    told = capsys.readouterr()
+    assert "2 films: 0 drawn" in told.out
+    assert "refused not applicable: a.png looks like no chest radiograph" in told.err
+    assert not (tmp_path / "out" / "masks").exists()
+    assert not (tmp_path / "out" / "overlays").exists()
+
+
+def test_with_heart_every_film_drawn_has_a_ratio_or_a_reason(
+    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawer = heart_bundle(untrained(tmp_path / "heart", "cardiomediastinum"))
+    monkeypatch.setattr("hilum.lungs.heart_bundle", lambda: drawer)
+    asked = (films, "--out", tmp_path / "out", "--bundle", anything, "--heart", "--overlay", "--no-gate")
+    assert run(monkeypatch, *asked) == 3
+    rows = list(csv.DictReader((tmp_path / "out" / "lungs.csv").read_text().splitlines()))
+    assert [bool(row["cardiothoracic_ratio"]) != bool(row["no_ratio"]) for row in rows] == [True, False]
+    assert [row["heart_bundle"] for row in rows] == [drawer.digest, ""]
+
+
+def test_a_bundle_that_draws_no_heart_is_refused(anything: Path) -> None:
+    with pytest.raises(BundleError, match=r"draws lungs; a bundle with the label 'cardiomediastinum' is needed"):
+        heart_bundle(anything)
 
 
 def test_a_bundle_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -130,3 +162,13 @@ def test_the_bundle_that_comes_with_hilum_draws_a_film_s_lungs_as_v7_did(data_pa
         assert found.both is not None
         told.append(region_dice(found.both, read_mask(mask, (found.both.shape[0], found.both.shape[1]))) or 0.0)
     assert np.median(told) > 0.94
+
+
+def test_laterals_and_slices_get_no_lungs_and_frontal_films_do(data_pack: Path) -> None:
+    table = pd.read_csv(data_pack / "covid_chestxray" / "index.csv")
+    wanted = [table[table["projection"] == kind]["file"].iloc[:4] for kind in ("frontal", "lateral", "ct_slice")]
+    films = [data_pack / file for files in wanted for file in files]
+    found = list(segment_lungs(films, gate=ViewFilter()))
+    assert [one.refusal is None for one in found] == [True] * 4 + [False] * 8
+    assert all("looks like a lateral film" in (one.refusal or "") for one in found[4:8])
+    assert all("looks like no chest radiograph" in (one.refusal or "") for one in found[8:])

@@ -18,6 +18,7 @@ from hilum.index import build_index
 from hilum.lungs import Lungs, as_json, flags_of, measure, plausible_range, segment_lungs, unsure_share
 from hilum.lungs.writing import COLUMNS, names_of, write_mask, write_overlay, write_table
 from hilum.preprocess import Mask, Preprocess
+from hilum.projection import Look, ViewFilter, look_of
 from hilum.records import Radiograph
 
 HIGH, WIDE = 150, 190
@@ -90,6 +91,52 @@ def test_results_come_in_order_and_a_film_that_cannot_be_read_is_refused(films: 
         assert found[2].flags == ("no lung found",)
         assert (found[1].right, found[1].measures) == (None, {})
         assert "broken.png" in (found[1].refusal or "")
+
+
+class ByNoise(ViewFilter):
+    """Takes films with two lungs for laterals, and counts the frames it was shown."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, ...]] = []
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return Preprocess(size_px=48)
+
+    def looks(self, frames: NDArray[Any]) -> list[Look]:
+        self.shown += [frame.shape for frame in frames]
+        lateral = [float((frame < 140).mean() > 0.25) for frame in frames]
+        rest = {"frontal_inverted": 0.0, "lateral_inverted": 0.0, "other": 0.0}
+        return [look_of({"lateral": share, "frontal": 1 - share, **rest}) for share in lateral]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_gate_refuses_before_the_network_and_the_others_are_drawn_alike(
+    films: dict[str, Path], bundle: Any, processes: int
+) -> None:
+    order = [films[kind] for kind in ("one", "both", "broken", "none")] * 3
+    gate, drawn = ByNoise(), []
+
+    def probabilities(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        drawn.append(len(frames))
+        return np.asarray(bundle.probabilities(frames))
+
+    watched = SimpleNamespace(**{**vars(bundle), "probabilities": probabilities})
+    found = list(segment_lungs(order, bundle=watched, gate=gate, processes=processes))  # type: ignore[arg-type]
+    assert [one.film for one in found] == order
+    assert gate.shown == [(48, 48)] * 9, "never what cannot be read"
+    assert sum(drawn) == 6, "what was refused is not drawn"
+    assert found[1].refusal == "not applicable: both.png looks like a lateral film (p = 1.00)"
+    assert (found[1].right, found[1].measures, found[1].flags) == (None, {}, ())
+    for one, alone in zip(found, segment_lungs(order, bundle=bundle, processes=1), strict=True):
+        if one.film.name in ("one.png", "none.png"):
+            assert (one.measures, one.flags) == (alone.measures, alone.flags)
+
+
+def test_a_film_that_is_no_chest_by_its_header_is_refused_even_without_a_gate(data_pack: Path, bundle: Any) -> None:
+    leg = data_pack / "dicom_samples" / "RG3_J2KI.dcm"
+    (found,) = segment_lungs([leg], bundle=bundle)
+    assert found.refusal == "not applicable: RG3_J2KI.dcm is no chest film by its own header"
 
 
 def test_an_index_is_taken_without_the_films_it_leaves_out(films: dict[str, Path], bundle: Any) -> None:

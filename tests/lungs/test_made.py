@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from hilum.cache import FrameCache
+from hilum.errors import DataError
 from hilum.index import Index, build_index
-from hilum.lungs import made_masks, with_masks
+from hilum.lungs import DRAWN_BY, UNDRAWN, before_drawing, drawn_films, made_masks, with_masks
 from hilum.preprocess import Preprocess
+from hilum.projection import Look, ViewFilter, look_of
 from hilum.records import Radiograph
 
 
@@ -30,6 +32,18 @@ class Counting:
     def probabilities(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.shown += len(frames)
         return np.where(frames < 100, 0.9, 0.1).astype(np.float32)[:, None]
+
+
+class Gate(ViewFilter):
+    """Takes the film whose lungs are not quite as dark for a lateral."""
+
+    preprocess = Preprocess(size_px=100)  # type: ignore[assignment]
+    digest = "c3" * 32  # type: ignore[assignment]
+
+    def looks(self, frames: NDArray[Any]) -> list[Look]:
+        lateral = [float(frame[30, 30] == 41) for frame in frames]
+        rest = {"frontal_inverted": 0.0, "lateral_inverted": 0.0, "other": 0.0}
+        return [look_of({"lateral": share, "frontal": 1 - share, **rest}) for share in lateral]
 
 
 @pytest.fixture
@@ -91,3 +105,46 @@ def test_masks_are_named_where_they_lie(index: Index, tmp_path: Path) -> None:
     assert told[1] == str(tmp_path / "m" / "x.png")
     assert pd.isna(told[0])
     assert told.notna().sum() == 1
+
+
+def test_films_on_which_none_can_be_drawn_are_left_out_and_the_view_filter_comes_first(index: Index) -> None:
+    drawn = drawn_films(index, bundle=Counting(), gate=Gate(), processes=1)  # type: ignore[arg-type]
+    reasons = drawn.table.set_index("image_id")["left_out"].fillna("")
+    assert reasons[["0", "1", "2"]].tolist() == ["", UNDRAWN, UNDRAWN]
+    assert reasons["3"] not in ("", UNDRAWN), "it was left out before, and keeps its reason"
+    assert drawn.table[DRAWN_BY].fillna("").tolist() == ["a1" * 32, "", "", ""]
+    ungated = made_masks(index, bundle=Counting(), processes=1)  # type: ignore[arg-type]
+    assert ungated.table["lung_mask"].notna().tolist() == [True, True, False, False], "kept apart from gated ones"
+
+
+def test_drawing_can_be_taken_back_and_shows_in_the_digest(index: Index, tmp_path: Path) -> None:
+    other = Counting()
+    other.digest = "b2" * 32
+    told = [drawn_films(index, bundle=one, gate=Gate(), processes=1) for one in (Counting(), other)]  # type: ignore[arg-type]
+    assert len({index.digest, *(drawn.digest for drawn in told)}) == 3
+    told[0].save(tmp_path / "drawn.parquet")
+    loaded = Index.load(tmp_path / "drawn.parquet")
+    assert loaded.digest == told[0].digest
+    assert before_drawing(loaded).digest == before_drawing(index).digest == index.digest
+    again = drawn_films(loaded, bundle=Counting(), gate=Gate(), processes=1)  # type: ignore[arg-type]
+    assert again.digest == loaded.digest
+
+
+def test_masks_that_were_thrown_away_are_drawn_again(index: Index) -> None:
+    first = drawn_films(index, bundle=Counting(), gate=Gate(), processes=1)  # type: ignore[arg-type]
+    mask = Path(first.films["lung_mask"].iloc[0])
+    content = mask.read_bytes()
+    mask.unlink()
+    again = drawn_films(first, bundle=Counting(), gate=Gate(), processes=1)  # type: ignore[arg-type]
+    assert Path(again.films["lung_mask"].iloc[0]).read_bytes() == content
+
+
+@pytest.mark.parametrize("what", ["gone", "another"])
+def test_no_mask_is_kept_of_a_film_that_is_not_the_one_indexed(index: Index, what: str) -> None:
+    film = index.path(index.films["path"].iloc[0])
+    if what == "gone":
+        film.unlink()
+    else:
+        film.write_bytes(index.path(index.films["path"].iloc[1]).read_bytes())
+    with pytest.raises(DataError, match=r"film 0\.png is not as it was indexed; run hilum index again"):
+        made_masks(index, bundle=Counting(), processes=1)  # type: ignore[arg-type]

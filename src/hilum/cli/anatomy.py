@@ -24,7 +24,9 @@ def lungs(
     out: Annotated[Path, typer.Option(help="Folder for a mask a film and lungs.csv.", file_okay=False)],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write each film with its lungs outlined.")] = False,
     sides: Annotated[bool, typer.Option("--sides", help="Masks of 1 (right) and 2 (left) in place of 255.")] = False,
+    heart: Annotated[bool, typer.Option("--heart", help="Also measure the cardiothoracic ratio.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="In place of the bundle that comes with hilum.")] = None,
+    gate: Annotated[bool, typer.Option(help="--no-gate: also draw on films that do not look frontal.")] = True,
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,19 +39,25 @@ def lungs(
     settle()
     from hilum.index import Index
     from hilum.lungs import as_json as plain
-    from hilum.lungs import lungs_bundle, segment_lungs
+    from hilum.lungs import heart_bundle, lungs_bundle, segment_lungs
     from hilum.lungs.writing import names_of, write_mask, write_overlay, write_table
     from hilum.predict import find_films
+    from hilum.projection import ViewFilter
 
     if bool(films) == bool(index_file):
         raise UsageError("name films, or an index with --index FILE; one of the two")
     index = Index.load(index_file) if index_file else None
     paths = [index.path(path) for path in index.films["path"]] if index else find_films(films or [])
-    used = lungs_bundle(bundle)
+    made = segment_lungs(
+        paths,
+        bundle=lungs_bundle(bundle),
+        heart=heart_bundle() if heart else None,
+        gate=ViewFilter() if gate else None,
+        processes=processes,
+    )
     found, told = [], []
     with watch("lungs") as progress:
-        drawn = zip(segment_lungs(paths, bundle=used, processes=processes), names_of(paths), strict=True)
-        for done, (one, name) in enumerate(drawn, 1):
+        for done, (one, name) in enumerate(zip(made, names_of(paths), strict=True), 1):
             write_mask(one, out / "masks" / name, sides=sides)
             if overlay:
                 write_overlay(one, out / "overlays" / name)

@@ -177,6 +177,11 @@ def export(
     if recipe:
         told = parse_recipe(recipe_text(recipe), where=recipe)
         chosen, base, classes = select_films(chosen, told), told.preprocess, told.class_names
+    if base.masks == "made":
+        from hilum.lungs import drawn_films
+
+        with watch("draw lungs") as progress:
+            chosen = drawn_films(chosen, processes=processes, progress=progress)
     parsed = None if steps is None else tuple(str(one) for one in parse_steps(steps.split(",") if steps else ()))
     ways = in_sizes(base, size or [base.size_px], steps=parsed, aspect=aspect, depth_bits=int(depth) if depth else None)
     with watch("export films") as progress:

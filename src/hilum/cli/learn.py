@@ -105,7 +105,9 @@ def compare(
     index_file: Annotated[Path | None, typer.Option("--index", help="Use this index; the recipes then select.")] = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=A,B: every recipe once with each value; a part takes on,off; repeatable."),
+        typer.Option(
+            help="KEY=A,B: every recipe once with each value; KEY=A: all with it; a part takes on,off; repeatable."
+        ),
     ] = None,
     own_splits: Annotated[bool, typer.Option("--own-splits", help="Leave every recipe its own split.")] = False,
     processes: Processes = None,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.cache import read_for
 from hilum.errors import BundleError
 from hilum.index import Index
+from hilum.lungs.heart import HEART, RATIO, HeartSize, heart_size
 from hilum.lungs.quality import flags_of, measure, unsure_share
 from hilum.lungs.sides import tell_sides
 from hilum.masks import film_sized
-from hilum.parallel import CRASHED, Crashed, in_batches, in_order
-from hilum.preprocess import Frame, Mask, Preprocess
+from hilum.preprocess import Mask
+from hilum.projection import FilmRead, ViewFilter, read_films
 from hilum.records import View
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ RELEASED = "lungs"
 """The bundle's name among those that come with hilum."""
 AT_ONCE = 8
 """Films a pass through the network; results come as often."""
-FEW = 8
-"""Up to so many films are decoded in this process: starting others would take longer."""
-
-Read = tuple[Frame, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,6 +40,9 @@ class Lungs:
         measures: shares in [0, 1], as `quality.measure` names them, and `unsure_share`.
         flags: why the result is not to be believed; none where it looks as lungs do.
         refusal: why there is no result.
+        heart: the heart's shadow with the great vessels, where it was asked for and the lungs are not flagged.
+        heart_size: its widths and the thorax's, or why there are none; None where they were not asked for.
+        heart_digest: of the bundle that drew the heart.
     """
 
     film: Path
@@ -53,6 +52,9 @@ class Lungs:
     measures: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     refusal: str | None = None
+    heart: Mask | None = None
+    heart_size: HeartSize | str | None = None
+    heart_digest: str | None = None
 
     @property
     def both(self) -> Mask | None:
@@ -61,7 +63,7 @@ class Lungs:
 
     def without_masks(self) -> "Lungs":
         """All but the pixels: what is kept of many films."""
-        return replace(self, right=None, left=None)
+        return replace(self, right=None, left=None, heart=None)
 
 
 def lungs_bundle(path: Path | None = None) -> "SegmenterBundle":
@@ -79,43 +81,60 @@ def lungs_bundle(path: Path | None = None) -> "SegmenterBundle":
 
 
 def segment_lungs(
-    films: Sequence[Path] | Index, *, bundle: "SegmenterBundle | None" = None, processes: int | None = None
+    films: Sequence[Path] | Index,
+    *,
+    bundle: "SegmenterBundle | None" = None,
+    heart: "SegmenterBundle | None" = None,
+    gate: ViewFilter | None = None,
+    processes: int | None = None,
 ) -> Iterator[Lungs]:
-    """The lungs of one film after another, in the order given; a film that cannot be read is a refusal.
+    """The lungs of one film after another, in the order given; a film that must not or cannot be read is a refusal.
 
     Args:
         films: files, or an index, whose films that are not left out are taken.
         bundle: in place of the one that comes with hilum.
+        heart: draws hearts too (`heart_bundle`), from which the measure `cardiothoracic_ratio` is made.
+        gate: refuses films that look lateral, inverted or like no chest radiograph; None lets every film through that
+            its own header does not call lateral or no chest film.
         processes: films decoded at once; default one a core.
     """
     paths = [films.path(path) for path in films.films["path"]] if isinstance(films, Index) else list(films)
     used = bundle or lungs_bundle()
-    work = partial(_readable, preprocess=used.preprocess)
-    for batch in in_batches(in_order(work, paths, processes=1 if len(paths) <= FEW else processes), AT_ONCE):
-        yield from _drawn(used, [(path, CRASHED if isinstance(read, Crashed) else read) for path, read in batch])
+    read_as = (used.preprocess, *([heart.preprocess] if heart else []))
+    batches = read_films(paths, read_as, at_once=AT_ONCE, processes=processes, stated=(View.FRONTAL,), gate=gate)
+    for batch in batches:
+        drawn = drawn_lungs(used, batch)
+        yield from _with_hearts(heart, list(drawn), [read for _, read in batch]) if heart else drawn
 
 
-def _readable(path: Path, *, preprocess: Preprocess) -> Read | str:
-    """One film's frame and the (height, width) it is displayed at, or why there is none."""
-    film = read_for(preprocess, path)
-    if isinstance(film, str):
-        return film
-    stated = film.facts.view_position
-    if stated is View.OTHER:
-        return f"not applicable: {path.name} is no chest film by its own header"
-    if stated is View.LATERAL:
-        return f"not applicable: {path.name} is a lateral film by its own header; lungs are drawn on frontal films"
-    return preprocess.frame(film.pixels), (film.facts.height, film.facts.width)
-
-
-def _drawn(bundle: "SegmenterBundle", batch: Sequence[tuple[Path, Read | str]]) -> Iterator[Lungs]:
-    frames = [read[0] for _, read in batch if not isinstance(read, str)]
+def drawn_lungs(bundle: "SegmenterBundle", batch: Sequence[tuple[Path, FilmRead | str]]) -> Iterator[Lungs]:
+    """The lungs of a batch that `read_films` gave, whose first frames are the bundle's."""
+    frames = [read.frames[0] for _, read in batch if not isinstance(read, str)]
     inside = iter(bundle.probabilities(np.stack(frames))[:, 0] if frames else ())
     for path, read in batch:
         if isinstance(read, str):
             yield Lungs(film=path, bundle_digest=bundle.digest, refusal=read)
         else:
-            yield _lungs(bundle, path, next(inside), read[1])
+            yield _lungs(bundle, path, next(inside), read.size)
+
+
+def _with_hearts(bundle: "SegmenterBundle", batch: Sequence[Lungs], reads: Sequence[FilmRead | str]) -> Iterator[Lungs]:
+    """The lungs with the hearts between them; of flagged lungs none, for a thorax that is wrong measures no heart."""
+    pairs = zip(batch, reads, strict=True)
+    frames = [read.frames[1] for lungs, read in pairs if not (isinstance(read, str) or lungs.flags)]
+    label = bundle.labels.index(HEART)
+    inside = iter(bundle.probabilities(np.stack(frames))[:, label] if frames else ())
+    for lungs in batch:
+        if lungs.flags:
+            yield replace(lungs, heart_size="its lungs are flagged", heart_digest=bundle.digest)
+        elif lungs.right is None or lungs.left is None:
+            yield lungs
+        else:
+            shown = film_sized(bundle.preprocess, next(inside), lungs.right.shape) >= bundle.threshold
+            size = heart_size(lungs.right, lungs.left, shown)
+            measured = {} if isinstance(size, str) else {RATIO: size.ratio}
+            measures = {**lungs.measures, **measured}
+            yield replace(lungs, measures=measures, heart=shown, heart_size=size, heart_digest=bundle.digest)
 
 
 def _lungs(bundle: "SegmenterBundle", path: Path, inside: NDArray[np.float32], size: tuple[int, int]) -> Lungs:
@@ -142,4 +161,9 @@ def as_json(lungs: Lungs) -> dict[str, Any]:
     told: dict[str, Any] = {"film": str(lungs.film), "bundle": lungs.bundle_digest}
     if lungs.refusal is not None:
         return told | {"refused": lungs.refusal}
-    return told | {name: round(value, 6) for name, value in lungs.measures.items()} | {"flags": list(lungs.flags)}
+    told |= {name: round(value, 6) for name, value in lungs.measures.items()}
+    if isinstance(lungs.heart_size, str):
+        told["no_ratio"] = lungs.heart_size
+    if lungs.heart_digest:
+        told["heart_bundle"] = lungs.heart_digest
+    return told | {"flags": list(lungs.flags)}

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hilum.audit.floors import shortcut_floors
 from hilum.bundle import load_bundle
 from hilum.cache import FrameCache
 from hilum.duplicates import looks_like
 from hilum.errors import DataError
 from hilum.evaluate import Evaluation, Score, evaluate
 from hilum.fitting import prediction_table
+from hilum.floors import shortcut_floors
 from hilum.index import Index, counted
 from hilum.parallel import Watch, unwatched
+from hilum.predict import lungs_for
+from hilum.run.films import choose_films, with_lungs
 from hilum.run.folder import Run
 from hilum.run.training import thumbnails
-from hilum.selection import TARGET, select_films
+from hilum.selection import TARGET
 
 
 def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> tuple[Evaluation, pd.Series]:
@@ -28,10 +30,13 @@ def evaluate_elsewhere(run: Run, other: Index, *, watch: Watch = unwatched) -> t
 
     Raises:
         DataError: no film is left to score.
+        UsageError: the run's lungs were drawn by another bundle than this hilum's.
     """
     bundle = load_bundle(run.folder)
     anywhere = run.recipe.films.model_copy(update={"sources": (), "manufacturers": ()})
-    chosen = select_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False)
+    if bundle.preprocess.masked and bundle.preprocess.masks == "made":
+        lungs_for(bundle)
+    chosen = choose_films(other, run.recipe.model_copy(update={"films": anywhere}), every_class=False, watch=watch)
     chosen = chosen.leave_out(seen_in_training(chosen, run.index), "the bundle was trained on this picture or patient")
     films = chosen.films
     if films.empty:
@@ -61,8 +66,8 @@ def _floors(run: Run, films: pd.DataFrame, root: Path, cache: FrameCache, watch:
 
     None where the run's films are no longer at hand: the headline then says that the floor was not measured.
     """
-    known = run.index.films
     try:
+        known = with_lungs(run.index, run.recipe, watch=watch).films
         with watch("decode run's films") as progress:
             cache.fill(known, run.index.root, progress=progress)
     except DataError:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,18 +13,20 @@ import pandas as pd
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from hilum.audit.floors import Fold, shortcut_floors
 from hilum.bundle import WEIGHTS, Bundle, save_bundle
 from hilum.cache import ArrayView, FrameCache
 from hilum.errors import UsageError
 from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_table
 from hilum.files import write_json, write_text, written_aside
 from hilum.fitting import DONE, Division, Fitter
+from hilum.floors import Fold, shortcut_floors
 from hilum.index import Index, build_index
+from hilum.lungs import before_drawing
 from hilum.networks import check_weights
 from hilum.parallel import Watch, unwatched
 from hilum.provenance import describe_machine, describe_versions
 from hilum.recipe import Recipe, changes_of, parse_recipe
+from hilum.run.films import choose_films, lungs_account, with_lungs
 from hilum.run.folder import REFIT, UNSEEN, Run
 from hilum.run.unseen import score_unseen
 from hilum.selection import TARGET, select_films
@@ -81,7 +84,7 @@ def train_run(
             _judge(run, index, frames, splits, last)
             progress(1, 1)
         with _timed(seconds, "bundle"):
-            bundle = _release(run, fitter, last)
+            bundle = _release(run, index, fitter, last)
         if run.recipe.unseen:
             unseen = score_unseen(run.recipe, index, bundle, final, watch)
             with written_aside(out / UNSEEN) as aside:
@@ -115,7 +118,7 @@ def _check_same_films(run: Run, given: Index | None) -> None:
     file = run.folder / "index.parquet"
     if given is None or not file.is_file():
         return
-    if select_films(given, run.recipe).digest != Index.load(file).digest:
+    if select_films(given, run.recipe).digest != before_drawing(Index.load(file)).digest:
         raise UsageError(f"{run.folder} holds a run on other films; choose another --out or remove that folder")
 
 
@@ -136,8 +139,16 @@ def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | 
     """The run's index with targets: as saved, or selected from the given one or from the recipe's sources."""
     file = run.folder / "index.parquet"
     if file.is_file():
-        return Index.load(file, root=given.root if given else root)
-    chosen = select_films(given or _read_sources(run.recipe, root, processes, watch), run.recipe)
+        begun = Index.load(file, root=given.root if given else root)
+        drawn = with_lungs(begun, run.recipe, processes=processes, watch=watch)
+        if drawn.digest != begun.digest:
+            raise UsageError(
+                f"{run.folder} holds a run begun with lungs that another bundle drew; choose another --out or remove "
+                "that folder"
+            )
+        return drawn
+    index = given or _read_sources(run.recipe, root, processes, watch)
+    chosen = choose_films(index, run.recipe, processes=processes, watch=watch)
     chosen.save(file)
     return chosen
 
@@ -264,9 +275,9 @@ def thumbnails(frames: ArrayView, *, at_once: int = 256) -> NDArray[np.uint8]:
     return small
 
 
-def _release(run: Run, fitter: Fitter, last: Division) -> Bundle:
+def _release(run: Run, index: Index, fitter: Fitter, last: Division) -> Bundle:
     evaluation = run.evaluation
-    provenance = {
+    provenance: dict[str, Any] = {
         "versions": describe_versions(),
         "machine": describe_machine(),
         "index_digest": evaluation.index_digest,
@@ -279,6 +290,8 @@ def _release(run: Run, fitter: Fitter, last: Division) -> Bundle:
         "parameters": fitter.parameters,
         "changed": changes_of(run.recipe_text),
     }
+    if run.recipe.preprocess.masks == "made":
+        provenance["lungs"] = lungs_account(index)
     return save_bundle(
         Bundle(
             title=run.recipe.title,

@@ -13,6 +13,7 @@ from hilum.index import Index
 from hilum.parallel import Watch
 from hilum.predict import decide, findings_of
 from hilum.recipe import Recipe
+from hilum.run.films import with_lungs
 from hilum.selection import unseen_films
 from hilum.split import Split
 
@@ -32,7 +33,8 @@ def score_unseen(recipe: Recipe, index: Index, bundle: Bundle, split: Split, wat
     """
     found = unseen_films(index, recipe)
     used = split.table["group_id"][split.table["fold"].isin(["train", "tune"])]
-    films = found.leave_out(found.table["group_id"].isin(used), "its group was trained on").films
+    found = found.leave_out(found.table["group_id"].isin(used), "its group was trained on")
+    films = with_lungs(found, recipe, watch=watch).films
     if films.empty:
         return pd.DataFrame(columns=COLUMNS)
     cache = FrameCache(bundle.preprocess)

@@ -14,8 +14,9 @@ from torch import Tensor
 from hilum.augment import augment_alike, seed_of
 from hilum.cache import ArrayView
 from hilum.errors import DataError
+from hilum.networks.backbones import per_channel
 from hilum.networks.classifier import films_a_pass
-from hilum.networks.segmentation import Segmenter
+from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.parallel import Progress
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.train.checkpoint import Training, load_checkpoint
@@ -48,6 +49,26 @@ class DrawnFilms:
             raise DataError("no film is left to train the segmentation network on")
         if np.intersect1d(self.train, self.tune).size:
             raise DataError("a film is in the train fold and in the tune fold of the segmentation network")
+
+
+def start_segmenter(recipe: SegmentationRecipe, seed: int) -> tuple[Segmenter, SegmentationRecipe]:
+    """The recipe's network with what the seed draws of it, and the recipe with the network's own grey scale.
+
+    Raises:
+        UsageError: names that are not known, or parts that do not fit together.
+        DataError: the weights cannot be had, with what would work instead.
+    """
+    torch.manual_seed(seed)
+    told = recipe.preprocess
+    network = build_segmenter(
+        recipe.network,
+        encoder=recipe.encoder,
+        weights=recipe.weights,
+        channels=told.channels,
+        labels=len(recipe.labels),
+    )
+    scale = {"mean": per_channel(network.mean, told.channels), "std": per_channel(network.std, told.channels)}
+    return network, recipe.model_copy(update={"preprocess": told.model_copy(update=scale)})
 
 
 def fit_masks(

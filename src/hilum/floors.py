@@ -18,7 +18,7 @@ References:
     Maguolo & Nanni 2021, doi:10.1016/j.inffus.2021.04.008.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from hilum.errors import DataError
 from hilum.metrics import Floats, Ints
 from hilum.scoring import Predicted, Score, best_floor, brief_scores, ranking_scores
 
-__all__ = ["best_floor", "shortcut_floors"]
+__all__ = ["FLOORS", "best_floor", "floor_predictions", "floor_scores", "shortcut_floors"]
 
 SIDE = 8
 """Pixels a side of the thumbnail the floor is measured on."""
@@ -48,6 +48,8 @@ HEADER_NUMBERS = (
 HEADER_WORDS = ("mode", "format", "photometric")
 ATTRIBUTE_NUMBERS = ("age_years",)
 ATTRIBUTE_WORDS = ("view", "sex", "manufacturer")
+
+FLOORS = ("header", "attributes", "thumbnail", "border", "corners", "histogram", "source")
 
 Rows = NDArray[np.int64]
 Fold = tuple[Rows, Rows]
@@ -83,6 +85,30 @@ def shortcut_floors(
     Raises:
         DataError: targets outside `classes`, or folds that do not fit the films.
     """
+    predicted = floor_predictions(films, target, thumbnails, repeats=repeats, classes=classes, seed=seed)
+    scores: list[Score] = []
+    for name, tested in predicted.items():
+        scores += floor_scores(tested, name, resamples=resamples, seed=seed)
+    return tuple(scores)
+
+
+def floor_predictions(
+    films: pd.DataFrame,
+    target: Sequence[str] | pd.Series,
+    thumbnails: NDArray[np.uint8] | None,
+    *,
+    repeats: Sequence[Sequence[Fold]],
+    classes: Sequence[str],
+    only: Collection[str] = FLOORS,
+    seed: int = 0,
+) -> dict[str, Predicted | None]:
+    """What every floor makes of the films it was not trained on; None for a floor nothing is known for.
+
+    The arguments are those of `shortcut_floors`; `only` names the floors wanted.
+
+    Raises:
+        DataError: as `shortcut_floors`.
+    """
     codes = _codes(target, classes, len(films))
     _check(repeats, len(films))
     seen: dict[str, Floats | None] = {
@@ -93,10 +119,7 @@ def shortcut_floors(
     guesses = {name: _forest(features, codes, len(classes), seed) for name, features in seen.items()}
     guesses["source"] = _frequencies(films["source"], codes, len(classes))
     nobody = Predicted("test", tuple(classes), codes, _groups(films["group_id"]), ())
-    scores: list[Score] = []
-    for name, guess in guesses.items():
-        scores += _floor_scores(_guessed(guess, nobody, repeats), name, resamples, seed)
-    return tuple(scores)
+    return {name: _guessed(guess, nobody, repeats) for name, guess in guesses.items() if name in only}
 
 
 def _codes(target: Sequence[str] | pd.Series, classes: Sequence[str], films: int) -> Ints:
@@ -136,7 +159,7 @@ def _guessed(guess: Guess | None, nobody: Predicted, repeats: Sequence[Sequence[
     return replace(tested, group=np.unique(tested.group, return_inverse=True)[1])
 
 
-def _floor_scores(tested: Predicted | None, name: str, resamples: int, seed: int) -> tuple[Score, Score]:
+def floor_scores(tested: Predicted | None, name: str, *, resamples: int = 1000, seed: int = 0) -> tuple[Score, Score]:
     """The AUROC and the accuracy of one floor, under its names."""
     if tested is None:
         nothing = Score(metric=f"floor.{name}", value=None, low=None, high=None, n=0)

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from hilum.audit import floors
-from hilum.audit.floors import best_floor, shortcut_floors
+from hilum import floors
 from hilum.errors import DataError
+from hilum.floors import best_floor, shortcut_floors
 
 TWO = ("covid19", "other")
 FLOORS = ("header", "attributes", "thumbnail", "border", "corners", "histogram", "source")
