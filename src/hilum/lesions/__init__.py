@@ -1,0 +1,21 @@
+"""Lesions: ground glass and consolidation on frontal films, what share of the lungs they cover, and their boxes."""
+
+from hilum.lesions.boxed import Boxed, boxes_of_masks, scored_boxes, write_boxes
+from hilum.lesions.films import Lesions, as_json, lesions_bundle, segment_lesions
+from hilum.lesions.zones import LESIONS, SHARES, ZONES, involved_shares, thirds_of
+
+__all__ = [
+    "LESIONS",
+    "SHARES",
+    "ZONES",
+    "Boxed",
+    "Lesions",
+    "as_json",
+    "boxes_of_masks",
+    "involved_shares",
+    "lesions_bundle",
+    "scored_boxes",
+    "segment_lesions",
+    "thirds_of",
+    "write_boxes",
+]
