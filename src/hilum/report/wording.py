@@ -20,6 +20,8 @@ METRICS = {
     "ppv": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "dice": "Dice",
+    "iou": "IoU",
     "macro_f1": "macro F1",
     "prevalence": "prevalence",
     "brier": "Brier score",
