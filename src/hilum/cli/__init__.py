@@ -11,9 +11,12 @@ from rich.text import Text
 
 from hilum import __version__
 from hilum.cli.anatomy import lungs
+from hilum.cli.card import card
 from hilum.cli.data import describe, export, index, preprocess, simulate, sources_app
+from hilum.cli.explain import explain
 from hilum.cli.judge import evaluate, predict, report
 from hilum.cli.learn import compare, recipes_app, reproduce, train
+from hilum.cli.lesions import boxes, lesions
 from hilum.cli.view import view
 from hilum.console import ERR, OUT
 from hilum.errors import HilumError
@@ -41,8 +44,12 @@ for verb in (
     reproduce,
     evaluate,
     predict,
+    explain,
     lungs,
+    lesions,
+    boxes,
     report,
+    card,
     simulate,
 ):
     app.command()(verb)

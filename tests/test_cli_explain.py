@@ -1,0 +1,62 @@
+"""The command `hilum explain`: what it writes, says and refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hilum.cli.explain import explain
+from hilum.errors import DataError, UsageError
+from hilum.index import Index
+
+app = typer.Typer()
+app.command()(explain)
+
+
+def _run(*told: object, code: int = 0) -> str:
+    ran = CliRunner().invoke(app, [*map(str, told), "--processes", "1"], catch_exceptions=False)
+    assert ran.exit_code == code, ran.output
+    return ran.stdout
+
+
+def test_films_are_explained_into_a_folder(finished: Path, drawn: Index, tmp_path: Path) -> None:
+    films = [drawn.path(path) for path in drawn.films["path"][:3]]
+    said = _run(finished, films[0], *films, "--no-gate", "--check", "1", "--out", tmp_path)
+    assert "With the head's weights drawn again" in said
+    assert "not a diagnostic device" in said
+    assert len(list((tmp_path / "overlays").glob("*.png"))) == 3  # the film named twice counts once
+    assert {"explanations.csv", "explanations.json", "explanations.html"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_without_films_those_of_the_run_are_explained(finished: Path, tmp_path: Path) -> None:
+    told = json.loads(_run(finished, "--no-lungs", "--each", "1", "--check", "0", "--json", "--out", tmp_path))
+    assert "not kept" in told["notes"][0]
+    assert {row["kind"] for row in told["explanations"]} >= {"confident right", "borderline"}
+    assert all(row["lungs_area"] is None for row in told["explanations"])
+
+
+def test_a_label_and_a_method_can_be_asked_for(finished: Path, drawn: Index, tmp_path: Path) -> None:
+    film = drawn.path(drawn.films["path"].iloc[0])
+    asked = ("--label", "plain", "--label", "patch", "--method", "eigen-cam", "--no-lungs", "--no-gate", "--check", "0")
+    rows = json.loads(_run(finished, film, *asked, "--json", "--out", tmp_path))["explanations"]
+    assert [(row["label"], row["method"]) for row in rows] == [("plain", "eigen-cam"), ("patch", "eigen-cam")]
+
+
+def test_refused_films_end_in_exit_status_3(finished: Path, drawn: Index, tmp_path: Path) -> None:
+    # The gate sees that a drawn film is no chest radiograph.
+    film = drawn.path(drawn.films["path"].iloc[0])
+    said = _run(finished, film, "--out", tmp_path, code=3)
+    assert "0 maps, 1 films refused" in said
+    assert not (tmp_path / "overlays").exists()
+
+
+def test_a_bundle_without_a_run_needs_films(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name films"):
+        _run(finished / "bundle", "--out", tmp_path)
+
+
+def test_missing_films_are_told(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        _run(finished, tmp_path / "nothing", "--out", tmp_path)
