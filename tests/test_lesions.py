@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from hilum.boxes import Box, read_classes, read_yolo
+from hilum.boxes import Box, LabelledBox, read_classes, read_yolo
 from hilum.bundle import SegmenterBundle, save_segmenter
 from hilum.errors import BundleError
 from hilum.index import build_index
@@ -137,6 +137,25 @@ def test_results_come_in_order_and_refusals_say_why(films: dict[str, Path], bund
     assert set(well.shares.values()) == {0.0}
     assert well.boxes == ()
     assert (around.shown, bundle.shown) == (2 * 3 * 4, 2 * 3 * 3), "nothing is asked of a film without lungs"
+
+
+def test_a_detector_draws_the_boxes_in_place_of_the_masks(films: dict[str, Path], bundle: Any, around: Any) -> None:
+    class Boxer:
+        preprocess = Preprocess(size_px=48, channels=1)
+        labels = ("ggo",)
+        seen: ClassVar[list[tuple[int, int]]] = []
+
+        def detect(self, frames: NDArray[Any], sizes: list[tuple[int, int]]) -> list[list[LabelledBox]]:
+            assert frames.shape == (len(sizes), 48, 48)
+            self.seen += sizes
+            return [[LabelledBox("ggo", Box(number, 0, number + 5, 5), 0.5)] for number in range(len(sizes))]
+
+    order = [films[kind] for kind in ("broken", "ill", "none", "well")]
+    boxer: Any = Boxer()
+    found = list(segment_lesions(order, bundle=bundle, lungs=around, detector=boxer))
+    assert [[box.box.left for box in one.boxes] for one in found] == [[], [0], [], [1]], "each film its own"
+    assert boxer.seen == [(HIGH, WIDE)] * 2
+    assert found[1].masks["ggo"].any(), "the masks stay"
 
 
 def test_each_film_is_decoded_once(

@@ -25,6 +25,9 @@ def lesions(
     boxes: Annotated[bool, typer.Option("--boxes", help="Also write boxes: YOLO text, boxes.csv.")] = False,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write each film with its lesions drawn.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="In place of the bundle that comes with hilum.")] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="Bundle of a box detector: its boxes in place of those around the masks.")
+    ] = None,
     gate: Annotated[bool, typer.Option(help="--no-gate: also draw on films that do not look frontal.")] = True,
     processes: Processes = None,
     as_json: AsJson = False,
@@ -34,6 +37,7 @@ def lesions(
     Example: `hilum lesions films/ --out lesions --boxes --overlay`
     """
     settle()
+    from hilum.bundle import load_detector
     from hilum.lesions import LESIONS, lesions_bundle, segment_lesions, write_boxes
     from hilum.lesions import as_json as plain
     from hilum.lesions.writing import boxed, write_table
@@ -41,11 +45,14 @@ def lesions(
     from hilum.projection import ViewFilter
 
     paths, used = find_films(films), lesions_bundle(bundle)
-    made = segment_lesions(paths, bundle=used, gate=ViewFilter() if gate else None, processes=processes)
-    found = _written(made, paths, out, overlay=overlay, boxes=boxes)
+    boxer = load_detector(detector) if detector else None
+    view_filter = ViewFilter() if gate else None
+    made = segment_lesions(paths, bundle=used, detector=boxer, gate=view_filter, processes=processes)
+    found = _written(made, paths, out, overlay=overlay, boxes=boxes or boxer is not None)
     write_table(found, out / "lesions.csv")
-    if boxes:
-        write_boxes([boxed(one, name) for one, name in found], LESIONS, out / "boxes")
+    if boxes or boxer:
+        classes = boxer.labels if boxer else LESIONS
+        write_boxes([boxed(one, name) for one, name in found], classes, out / "boxes")
     if as_json:
         print_json([plain(one) for one, _ in found])
     else:

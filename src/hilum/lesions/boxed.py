@@ -127,7 +127,7 @@ def write_boxes(found: Sequence[Boxed], classes: Sequence[str], folder: Path) ->
 
 def plain_box(one: LabelledBox) -> dict[str, Any]:
     """A box for machines: whole pixels; a score where a network drew it."""
-    told = {"label": one.label, **{name: int(edge) for name, edge in one.box._asdict().items()}}
+    told = {"label": one.label, **{name: int(edge) for name, edge in one.box.rounded()._asdict().items()}}
     return told if one.score is None else told | {"score": round(one.score, 6)}
 
 
@@ -141,4 +141,4 @@ def as_json(one: Boxed) -> dict[str, Any]:
 
 def _row(one: Boxed, box: LabelledBox) -> list[str | int]:
     score = "" if box.score is None else f"{box.score:.4f}"
-    return [str(one.source), one.name, box.label, *map(int, box.box), score, one.size[1], one.size[0]]
+    return [str(one.source), one.name, box.label, *map(int, box.box.rounded()), score, one.size[1], one.size[0]]

@@ -24,7 +24,7 @@ from hilum.projection import FilmRead, ViewFilter, read_films
 from hilum.records import View
 
 if TYPE_CHECKING:
-    from hilum.bundle import SegmenterBundle
+    from hilum.bundle import DetectorBundle, SegmenterBundle
 
 RELEASED = "lesions"
 """The bundle's name among those that come with hilum."""
@@ -94,6 +94,7 @@ def segment_lesions(
     *,
     bundle: "SegmenterBundle | None" = None,
     lungs: "SegmenterBundle | None" = None,
+    detector: "DetectorBundle | None" = None,
     gate: ViewFilter | None = None,
     processes: int | None = None,
 ) -> Iterator[Lesions]:
@@ -106,15 +107,32 @@ def segment_lesions(
         films: files, or an index, whose films that are not left out are taken.
         bundle: draws the lesions, in place of the one that comes with hilum.
         lungs: draws the lungs, in place of the one that comes with hilum.
+        detector: draws the boxes, in place of those around the pieces of the masks.
         gate: as `hilum.lungs.segment_lungs` takes it.
         processes: films decoded at once; default one a core.
     """
     paths = [films.path(path) for path in films.films["path"]] if isinstance(films, Index) else list(films)
     used, around = bundle or lesions_bundle(), lungs or lungs_bundle()
-    read_as = (around.preprocess, used.preprocess)
+    read_as = (around.preprocess, used.preprocess, *([detector.preprocess] if detector else []))
     batches = read_films(paths, read_as, at_once=AT_ONCE, processes=processes, stated=(View.FRONTAL,), gate=gate)
     for batch in batches:
-        yield from _drawn(used, list(drawn_lungs(around, batch)), [read for _, read in batch])
+        reads = [read for _, read in batch]
+        drawn = _drawn(used, list(drawn_lungs(around, batch)), reads)
+        yield from _with_boxes(detector, list(drawn), reads) if detector else drawn
+
+
+def _with_boxes(
+    detector: "DetectorBundle", batch: Sequence[Lesions], reads: Sequence[FilmRead | str]
+) -> Iterator[Lesions]:
+    """The films with a detector's boxes in place of the masks'."""
+    shown = [
+        (read.frames[2], read.size)
+        for one, read in zip(batch, reads, strict=True)
+        if one.refusal is None and not isinstance(read, str)
+    ]
+    found = iter(detector.detect(np.stack([frame for frame, _ in shown]), [size for _, size in shown]) if shown else ())
+    for one in batch:
+        yield one if one.refusal else replace(one, boxes=tuple(next(found)))
 
 
 def _drawn(bundle: "SegmenterBundle", batch: Sequence[Lungs], reads: Sequence[FilmRead | str]) -> Iterator[Lesions]:

@@ -101,10 +101,10 @@ def _draw_boxes(picture: Picture, lesions: Lesions, size: tuple[int, int]) -> No
     down, across = picture.shape[0] / size[0], picture.shape[1] / size[1]
     for one in lesions.boxes:
         left, top, right, bottom = (int(edge) for edge in one.box.scaled(across, down).rounded())
-        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), COLOURS[one.label], 1)
+        cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), COLOURS.get(one.label, QUIET), 1)
         # Ground glass and consolidation often share a corner: their scores stand at different ones.
         row = max(top - 4, 12) if one.label == GGO else bottom - 5
-        _write(picture, f"{one.score or 0:.2f}", (left + 3, row), COLOURS[one.label])
+        _write(picture, f"{one.score or 0:.2f}", (left + 3, row), COLOURS.get(one.label, QUIET))
 
 
 def _write(picture: Picture, text: str, place: tuple[int, int], colour: Colour) -> None:
