@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hilum import duplicates
 from hilum.duplicates import NEAR_BITS, distance, from_text, looks_like, near_pairs, perceptual_hash, to_text
 from hilum.pixels import read_film
 
-Film = duplicates.NDArray[np.float32]
+Film = NDArray[np.float32]
 
 
 def drawn(seed: int, height: int = 480, width: int = 400) -> Film:

@@ -13,6 +13,7 @@ from hilum import __version__
 from hilum.cli.anatomy import lungs
 from hilum.cli.card import card
 from hilum.cli.data import describe, export, index, preprocess, simulate, sources_app
+from hilum.cli.duplicates import duplicates
 from hilum.cli.explain import explain
 from hilum.cli.judge import evaluate, predict, report
 from hilum.cli.learn import compare, recipes_app, reproduce, train
@@ -36,6 +37,7 @@ app = typer.Typer(
 for verb in (
     index,
     describe,
+    duplicates,
     view,
     preprocess,
     export,

@@ -1,9 +1,9 @@
-"""Which films show the same picture: a perceptual hash of 256 bits, and all pairs close in it.
+"""A perceptual hash of 256 bits, and all pairs of films close in it.
 
 The hash keeps the signs of the low-frequency cosine coefficients of a 64 x 64 thumbnail against their median (the
 construction known as pHash; Zauner 2010). Chest radiographs look alike, so 64 bits are too few: the 16 x 16 lowest
 frequencies are kept. It sees re-exports, rescaling, mild contrast changes and compression; crops and turned films need
-keypoints, which the audit uses.
+keypoints.
 """
 
 from collections.abc import Iterator
