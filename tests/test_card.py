@@ -19,6 +19,7 @@ from hilum.bundle import (
     WEIGHTS,
     Figure,
     SegmenterBundle,
+    bundle_folder,
     load_segmenter,
     released,
     released_names,
@@ -29,7 +30,6 @@ from hilum.bundle.notes import Answers, Contour, DataSet, Failure, FilmSet, Note
 from hilum.card import (
     BLANK,
     Card,
-    bundle_folder,
     card_json,
     card_markdown,
     card_page,

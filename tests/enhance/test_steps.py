@@ -101,9 +101,13 @@ def test_eight_and_sixteen_bits_of_a_film_come_out_alike(name: str, drawn_film: 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_does_something(name: str, drawn_film: Pixels) -> None:
-    noisy = parse_step("salt-and-pepper:seed=9").apply(np.pad(drawn_film, 5))
-    grey = parse_step(name).apply(noisy if name == "adaptive-median" else np.pad(drawn_film, 5))
-    assert grey.shape != noisy.shape or np.abs(grey - np.pad(drawn_film, 5)).max() > 0.02
+    film = np.pad(drawn_film, 5)
+    noisy = parse_step("salt-and-pepper:seed=9").apply(film)
+    marked = film.copy()
+    marked[10:20, 8:10] = marked[18:20, 8:15] = 1.0
+    given = {"adaptive-median": noisy, "blank-markers": marked}.get(name, film)
+    grey = parse_step(name).apply(given)
+    assert grey.shape != given.shape or np.abs(grey - given).max() > 0.02
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -12,7 +12,7 @@ from hilum.bundle.classifier import (
 )
 from hilum.bundle.detector import DetectorBundle, load_detector, save_detector
 from hilum.bundle.format import FORMAT, MANIFEST, SELFTEST, TOLERANCE, WEIGHTS, find_bundle, proof_frames
-from hilum.bundle.released import released, released_names
+from hilum.bundle.released import bundle_folder, released, released_names
 from hilum.bundle.segmenter import Agreement, Figure, SegmenterBundle, figure_of, load_segmenter, save_segmenter
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Figure",
     "Manifest",
     "SegmenterBundle",
+    "bundle_folder",
     "calibrated",
     "figure_of",
     "find_bundle",

@@ -3,7 +3,7 @@
 from hilum.card.content import BLANK, Card, Fact, Measured, Section
 from hilum.card.drawing import contour_of
 from hilum.card.pages import card_json, card_markdown, card_page, short_card, write_card
-from hilum.card.reading import bundle_folder, read_card
+from hilum.card.reading import read_card
 
 __all__ = [
     "BLANK",
@@ -11,7 +11,6 @@ __all__ = [
     "Fact",
     "Measured",
     "Section",
-    "bundle_folder",
     "card_json",
     "card_markdown",
     "card_page",

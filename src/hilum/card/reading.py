@@ -6,26 +6,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hilum.bundle import MANIFEST, Figure, find_bundle, released, released_names
+from hilum.bundle import MANIFEST, Figure, find_bundle
 from hilum.bundle.format import OpenManifest, read_checked
 from hilum.bundle.notes import Notes, read_notes
 from hilum.card import sections
 from hilum.card.content import Card, Measured, Standing
 from hilum.errors import BundleError
 from hilum.recipe import toml_of
-
-
-def bundle_folder(named: str) -> Path:
-    """The folder of a bundle: a path to it or its run, or the name of one that comes with hilum.
-
-    Raises:
-        BundleError: the path is no bundle.
-        UsageError: there is neither such a path nor such a name.
-    """
-    path = Path(named)
-    if path.exists() and (named not in released_names() or (path / MANIFEST).is_file()):
-        return find_bundle(path)
-    return released(named)
 
 
 def read_card(path: Path) -> Card:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hilum import __version__
 from hilum.cli.anatomy import lungs
+from hilum.cli.audit import audit
 from hilum.cli.card import card
 from hilum.cli.data import describe, export, index, preprocess, simulate, sources_app
 from hilum.cli.duplicates import duplicates
@@ -45,6 +46,7 @@ for verb in (
     compare,
     reproduce,
     evaluate,
+    audit,
     predict,
     explain,
     lungs,

@@ -23,7 +23,8 @@ def card(
     Example: `hilum card lungs --out card`
     """
     settle()
-    from hilum.card import bundle_folder, card_json, read_card, short_card, write_card
+    from hilum.bundle import bundle_folder
+    from hilum.card import card_json, read_card, short_card, write_card
 
     told = read_card(bundle_folder(bundle))
     written = write_card(told, out) if out else ()

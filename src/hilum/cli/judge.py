@@ -45,7 +45,7 @@ def evaluate(
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's or a run's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle's or a run's folder, or the name of a released bundle.")],
     films: Annotated[list[Path], typer.Argument(help="Films, or folders of films.")],
     out: Annotated[Path | None, typer.Option(help="Write a CSV, a row a film.")] = None,
     annotate: Annotated[Path | None, typer.Option(help="Write films with their result drawn on them here.")] = None,
@@ -61,14 +61,15 @@ def predict(
     Example: `hilum predict RUN films/ --out predictions.csv`
     """
     settle()
-    from hilum.bundle import load_bundle
+    from hilum.bundle import load_bundle, released, released_names
     from hilum.predict import as_json as plain
     from hilum.predict import find_films, predict_films
     from hilum.projection import ViewFilter
     from hilum.report.annotate import write_annotated
     from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
 
-    loaded = load_bundle(bundle)
+    by_name = str(bundle) in released_names() and not bundle.exists()
+    loaded = load_bundle(released(str(bundle)) if by_name else bundle)
     paths = find_films(films)
     made = []
     told = predict_films(loaded, paths, processes=processes, gate=ViewFilter() if gate else None)

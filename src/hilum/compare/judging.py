@@ -174,8 +174,9 @@ def _tune_unlike(runs: Sequence[Run]) -> str | None:
     """Why the runs' tune losses cannot be compared; None where they can."""
     if len({run.recipe.class_names for run in runs}) > 1:
         return "the runs have other classes"
-    if len({run.recipe.schedule.class_weights for run in runs}) > 1:
-        return "schedule.class_weights differs, which weighs the loss"
+    for key in ("class_weights", "balance", "robust"):
+        if len({getattr(run.recipe.schedule, key) for run in runs}) > 1:
+            return f"schedule.{key} differs, which weighs the loss"
     folds = [{(s.name, *sorted(s.table["image_id"][s.table["fold"] == "tune"])) for s in run.splits} for run in runs]
     return None if all(fold == folds[0] for fold in folds) else "the runs have other tune films"
 

@@ -2,9 +2,11 @@
 
 Every function takes one film, float32 `(H, W)` in [0, 1] with bone bright, and gives a new one of the same kind. None
 learns from other films, so a film is treated alike wherever it comes from. `borders` move pixels and run on the decoded
-film; `grey_levels`, `noise` and `phase` leave them in place and run at the network's size. `STEPS` names them all.
+film; `blanking`, `grey_levels`, `noise` and `phase` leave them in place and run at the network's size. `STEPS` names
+them all.
 """
 
+from hilum.enhance.blanking import blank_border, blank_markers, marker_mask
 from hilum.enhance.borders import Box, black_border_box, black_border_crop
 from hilum.enhance.grey_levels import agcwd, agcwd_curve, clahe, min_max, zscore, zscore_grey
 from hilum.enhance.noise import adaptive_median, non_local_means, salt_and_pepper
@@ -26,11 +28,14 @@ __all__ = [
     "apply_steps",
     "black_border_box",
     "black_border_crop",
+    "blank_border",
+    "blank_markers",
     "clahe",
     "crop_steps",
     "grey_steps",
     "local_phase",
     "local_phase_grey",
+    "marker_mask",
     "min_max",
     "non_local_means",
     "parse_step",

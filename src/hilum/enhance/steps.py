@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from hilum.enhance import borders, grey_levels, noise, phase
+from hilum.enhance import blanking, borders, grey_levels, noise, phase
 from hilum.enhance.film import Pixels
 
 
@@ -61,6 +61,22 @@ STEPS: Mapping[str, Step] = MappingProxyType(
             says="cut away rows and columns at the border that hold nothing but black",
             parameters={"tolerance": Parameter(0.02, 0.0, 0.5, "grey up to which a pixel is black")},
             box=borders.black_border_box,
+        ),
+        "blank-border": Step(
+            function=blanking.blank_border,
+            says="set the outermost ring to the mean grey of what is inside it",
+            parameters={"share": Parameter(0.06, 0.0, 0.45, "of each side that the ring is wide")},
+        ),
+        "blank-markers": Step(
+            function=blanking.blank_markers,
+            says="paint over small, thin, very bright things near the edges: side markers and burnt-in text",
+            reference="Telea, J Graph Tools 9(1), 2004, doi:10.1080/10867651.2004.10487596",
+            parameters={
+                "edge": Parameter(0.12, 0.0, 0.5, "share of the shorter side from an edge that a marker lies within"),
+                "contrast": Parameter(0.3, 0.05, 1.0, "grey by which it exceeds its surroundings"),
+                "level": Parameter(0.75, 0.0, 1.0, "grey of its brightest pixel at least"),
+                "size": Parameter(0.15, 0.0, 1.0, "share of the shorter side that it is high and wide at most"),
+            },
         ),
         "min-max": Step(function=grey_levels.min_max, says="stretch the film to the full range of grey"),
         "zscore": Step(

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hilum.files import digest_of
 from hilum.preprocess import Preprocess
@@ -17,8 +26,19 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 
 
+LATER = ("domain", "project", "project_rounds", "balance", "robust")
+"""Keys that recipes did not have at first. They are written only where they say something, so that a recipe from before
+them keeps its digest, and a bundle without them can be read by the hilum from before."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        told: dict[str, Any] = whole(self)
+        return {key: value for key, value in told.items() if key not in LATER or value != fields[key].default}
 
 
 class Films(_Part):
@@ -39,6 +59,10 @@ class Films(_Part):
     """`first` keeps one of several films with the same bytes or the same picture; `all` keeps them, in one group."""
     masked: bool = False
     """Keep only films that come with a lung mask, as `preprocess.lungs` needs them: to compare runs with such."""
+    domain: str = "source"
+    """Column of the index that tells where a film comes from, for `schedule.balance`, `schedule.robust` and
+    `network.project`: `source`, or one that is finer, such as `attr.location`. A film that states none counts under its
+    source."""
 
     @field_validator("manufacturers")
     @classmethod
@@ -94,6 +118,11 @@ class Network(Thawed):
     """Share dropped in training before the last dense layer, or a list with one before each."""
     standardise: bool = True
     """Scale the vector by the training films' mean and deviation before the head."""
+    project: Literal["none", "source"] = "none"
+    """With a frozen backbone: `source` takes from the vector, before the head is fitted, the directions that tell films
+    of one class apart by where they come from (`films.domain`)."""
+    project_rounds: int = Field(default=3, ge=1, le=100)
+    """So often such directions are looked for in what is left."""
 
     @field_validator("level", "dropout", mode="before")
     @classmethod
@@ -111,6 +140,8 @@ class Network(Thawed):
             raise ValueError(f"dropout has {len(self.dropout)} values for {layers} dense layers; give one, or one each")
         if self.grey == "learned" and not self.trains_backbone:
             raise ValueError("grey = 'learned' is trained with the backbone: give train_from or freeze_first")
+        if self.project != "none" and self.trains_backbone:
+            raise ValueError("project = 'source' needs a frozen backbone: leave train_from and freeze_first out")
         return self
 
 
@@ -175,6 +206,12 @@ class Schedule(_Part):
     """Learning rate over the epochs; `inverse` divides by 1 + step * learning_rate / epochs, as Keras's decay did."""
     class_weights: Literal["none", "balanced"] = "balanced"
     """`balanced` weighs a class n / (k * n_class)."""
+    balance: Literal["none", "source"] = "none"
+    """`source` weighs films in place of `class_weights`, so that every cell, the films of one class from one place
+    (`films.domain`), has the same weight in all: n / (cells * n_cell) a film."""
+    robust: bool = False
+    """With a frozen backbone: fit for the cell that is worst, not for the mean film. Cells begin with the same weight;
+    after each epoch it is moved to those with a high loss (group DRO)."""
     patience: int | None = Field(default=10, ge=0)
     """Epochs without a lower tune loss before stopping; 0 never stops early. The best epoch is kept either way."""
     views: int = Field(default=1, ge=1)
@@ -208,6 +245,8 @@ class FineTuning(Schedule, Thawed):
             raise ValueError("say what is trained with train_from or freeze_first")
         if self.views > 1 or self.optimiser == "lbfgs":
             raise ValueError("views and 'lbfgs' go with a frozen backbone, in [schedule]")
+        if self.robust:
+            raise ValueError("robust fits a head on a frozen backbone, in [schedule]: leave it out here")
         if self.seed:
             raise ValueError("one seed serves both stages: give it in [schedule]")
         return self
@@ -266,6 +305,10 @@ class Recipe(_Part):
     def _stages_fit(self) -> Self:
         if self.schedule.views > 1 and self.augmentation.changes_nothing:
             raise ValueError(f"schedule.views = {self.schedule.views} needs an [augmentation] that changes something")
+        if self.schedule.robust and self.network.trains_backbone:
+            raise ValueError("schedule.robust needs a frozen backbone: use schedule.balance = 'source' in its place")
+        if self.network.project != "none" and self.finetuning.epochs:
+            raise ValueError("[finetuning] would learn again what network.project takes away: leave one of them out")
         return self
 
     @property

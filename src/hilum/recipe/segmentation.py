@@ -37,6 +37,8 @@ class SegmentationRecipe(BaseModel):
     def _can_train(self) -> Self:
         if self.schedule.optimiser == "lbfgs":
             raise ValueError("schedule.optimiser = 'lbfgs' fits a head only: use 'adamw'")
+        if self.schedule.balance != "none" or self.schedule.robust:
+            raise ValueError("schedule.balance and schedule.robust weigh films of classes: leave them out here")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("labels names one twice")
         return self

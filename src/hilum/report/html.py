@@ -14,10 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import hilum
+from hilum.audit.result import Audit, headline
 from hilum.describe import Description, left_out_by_reason
 from hilum.evaluate import FOLDS, Evaluation
 from hilum.records import DISCLAIMER
 from hilum.report import figures, tables, wording
+from hilum.report.audit_tables import summary_grid
 from hilum.report.cohort_figures import cohort_figures
 from hilum.report.films import ExampleFilm, contact_sheet
 from hilum.report.tables import Grid
@@ -35,6 +37,9 @@ class RunReport:
     """What the headline means, in one sentence; None for the one that follows from score and floor."""
     verdict: str | None = None
     """The audit's verdict, such as `pass`, `warn`, `fail`; None before an audit."""
+    audit: Audit | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    """`audit` and `explain` -> address of their page from the run's, where there is one."""
     description: Description | None = None
     split: pd.DataFrame | None = None
     """From `tables.split_counts`."""
@@ -87,6 +92,7 @@ def run_report(content: RunReport) -> str:
         grids=_run_grids(content),
         subgroups=[name for name in drawn if name.startswith("subgroups")],
         sheets=contact_sheet(content.examples),
+        audited=headline(content.audit) if content.audit else None,
         provenance=tables.of_provenance(content.provenance),
     )
 
@@ -222,6 +228,7 @@ def _run_grids(content: RunReport) -> dict[str, list[Grid]]:
         ],
         "parts": [tables.of_parts(evaluation)],
         "unseen": [tables.of_unseen(content.unseen)] if content.unseen is not None else [],
+        "audit": [summary_grid(content.audit, {})] if content.audit is not None else [],
     }
     return {section: [grid for grid in found if grid.rows] for section, found in grids.items()}
 

@@ -1,13 +1,17 @@
 """A run's page, put together from what the run's folder holds."""
 
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.audit.result import Audit, load_audit
 from hilum.describe import describe
-from hilum.errors import UnreadableFilm
+from hilum.errors import DataError, UnreadableFilm
+from hilum.evaluate import headline_score
 from hilum.files import write_text
 from hilum.index import Index
 from hilum.pixels import read_film
@@ -17,11 +21,15 @@ from hilum.report.films import SIDE_PX, ExampleFilm, Kind, choose_examples
 from hilum.report.html import RunReport, run_figures, run_report
 from hilum.run import Run
 
+AUDIT = Path("audit") / "audit.json"
+PAGES = {"audit": Path("audit") / "audit.html", "explain": Path("explain") / "explanations.html"}
+"""Other pages of a run, where they are made unless told where."""
+
 
 def write_run_report(run: Run, out: Path | None = None) -> Path:
     """Write the run's page (`RUN/report.html` unless told where) and return its path."""
     path = out or run.folder / "report.html"
-    write_text(path, run_report(gather(run)))
+    write_text(path, run_report(gather(run, page=path)))
     return path
 
 
@@ -34,13 +42,18 @@ def write_figures(run: Run, folder: Path) -> list[Path]:
     return paths
 
 
-def gather(run: Run) -> RunReport:
-    """All the page shows, read from the run's folder and, for the examples, from the films."""
+def gather(run: Run, *, page: Path | None = None) -> RunReport:
+    """All the page shows, read from the run's folder and, for the examples, from the films; links lead from `page`."""
     index, predictions = run.index, run.predictions
     examples, unread = example_films(index, predictions, run.recipe.class_names)
     warnings = [*run.evaluation.notes]
     if unread:
         warnings.append(f"{unread} example films are no longer readable where the index says they are")
+    audit = None
+    try:
+        audit = audit_of(run)
+    except DataError as error:
+        warnings.append(f"the run's audit is not shown: {error}")
     return RunReport(
         title=run.recipe.title,
         recipe_name=run.recipe.digest[:12],
@@ -56,7 +69,32 @@ def gather(run: Run) -> RunReport:
         warnings=warnings,
         unseen=run.unseen,
         changed=changes_of(run.recipe_text),
+        audit=audit,
+        verdict=audit.verdict.value if audit else None,
+        links=links_of(run, page or run.folder / "report.html"),
     )
+
+
+def audit_of(run: Run) -> Audit | None:
+    """The audit in the run's folder; None where there is none.
+
+    Raises:
+        DataError: it is no audit, or one of other films or figures than the run's.
+    """
+    path = run.folder / AUDIT
+    if not path.is_file():
+        return None
+    audit = load_audit(path)
+    score = headline_score(run.evaluation, audit.score.fold if audit.score else "test")
+    if (audit.kind, audit.index_digest, audit.score) != ("run", run.index.digest, score):
+        raise DataError(f"{path.name} is of other films or figures than the run's; audit again")
+    return audit
+
+
+def links_of(run: Run, page: Path) -> dict[str, str]:
+    """The run's other pages, as addresses from `page`; those that are there."""
+    there = {name: run.folder / path for name, path in PAGES.items() if (run.folder / path).is_file()}
+    return {name: quote(Path(os.path.relpath(path, page.parent)).as_posix()) for name, path in there.items()}
 
 
 def example_films(index: Index, predictions: pd.DataFrame, classes: tuple[str, ...]) -> tuple[list[ExampleFilm], int]:

@@ -84,7 +84,7 @@ def train_run(
             _judge(run, index, frames, splits, last)
             progress(1, 1)
         with _timed(seconds, "bundle"):
-            bundle = _release(run, index, fitter, last)
+            bundle = _release(run, index, fitter, last, fitter.notes(final))
         if run.recipe.unseen:
             unseen = score_unseen(run.recipe, index, bundle, final, watch)
             with written_aside(out / UNSEEN) as aside:
@@ -275,7 +275,7 @@ def thumbnails(frames: ArrayView, *, at_once: int = 256) -> NDArray[np.uint8]:
     return small
 
 
-def _release(run: Run, index: Index, fitter: Fitter, last: Division) -> Bundle:
+def _release(run: Run, index: Index, fitter: Fitter, last: Division, notes: Sequence[str]) -> Bundle:
     evaluation = run.evaluation
     provenance: dict[str, Any] = {
         "versions": describe_versions(),
@@ -292,6 +292,8 @@ def _release(run: Run, index: Index, fitter: Fitter, last: Division) -> Bundle:
     }
     if run.recipe.preprocess.masks == "made":
         provenance["lungs"] = lungs_account(index)
+    if notes:
+        provenance["notes"] = list(notes)
     return save_bundle(
         Bundle(
             title=run.recipe.title,

@@ -9,6 +9,7 @@ from hilum.train.epochs import HISTORY, Best, Fitted, Folds, Stage, class_weight
 from hilum.train.head import fit_head, training_views
 from hilum.train.network import fit_network
 from hilum.train.processes import is_leader, leader_first, processor, wait_for_all
+from hilum.train.weighing import unparted
 
 __all__ = [
     "HISTORY",
@@ -25,5 +26,6 @@ __all__ = [
     "make_optimiser",
     "processor",
     "training_views",
+    "unparted",
     "wait_for_all",
 ]

@@ -19,13 +19,20 @@ HISTORY = ["epoch", "train_loss", "tune_loss", "tune_accuracy", "learning_rate"]
 class Folds:
     """Row numbers of the films that train and tune, and every film's class number.
 
-    `copies` tells of each training row which off-line copy of the film it is; 0 is the film itself.
+    `copies` tells of each training row which off-line copy of the film it is; 0 is the film itself. `places` tells of
+    every film by a number where it comes from; None where that plays no part.
     """
 
     train: NDArray[np.int64]
     tune: NDArray[np.int64]
     targets: NDArray[np.int64]
     copies: NDArray[np.int64]
+    places: NDArray[np.int64] | None = None
+
+    @property
+    def origins(self) -> NDArray[np.int64]:
+        """`places`, or one and the same."""
+        return np.zeros_like(self.targets) if self.places is None else self.places
 
 
 @dataclass(frozen=True)

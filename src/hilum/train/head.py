@@ -6,25 +6,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hilum.augment import seed_of
 from hilum.features import FeatureCache, Variant
 from hilum.networks import Classifier
 from hilum.networks.classifier import Standardise
-from hilum.recipe import Recipe, Schedule
+from hilum.recipe import Network, Recipe, Schedule
 from hilum.train.epochs import (
     HISTORY,
     Best,
     Fitted,
     Folds,
-    class_weights,
     draw_head,
     learning_rate,
     make_optimiser,
     set_rate,
 )
+from hilum.train.projecting import fold_projection, projected_head, source_directions
+from hilum.train.weighing import Loss
 
 
 def fit_head(classifier: Classifier, features: FeatureCache, folds: Folds, recipe: Recipe, seed: int) -> Fitted:
@@ -41,18 +42,21 @@ def fit_head(classifier: Classifier, features: FeatureCache, folds: Folds, recip
     for layer in classifier.head:
         if isinstance(layer, Standardise):
             layer.measure(views.flatten(0, 1))
-    targets = torch.tensor(folds.targets)
-    fitting = _HeadFit(classifier.head, recipe.schedule, views, targets[folds.train], len(recipe.classes), seed)
-    best = Best(classifier.head, recipe.schedule.patience)
+    directions = _source_directions(classifier.head, views, folds, recipe.network)
+    head = classifier.head if directions is None else projected_head(classifier.head, directions)
+    fitting = _HeadFit(head, recipe.schedule, views, folds, len(recipe.classes), seed)
+    best = Best(head, recipe.schedule.patience)
     rows = []
     for epoch in range(1, recipe.schedule.epochs + 1):
         train_loss, rate = fitting.epoch(epoch)
-        tune_loss, accuracy = fitting.score(tune, targets[folds.tune])
+        tune_loss, accuracy = fitting.score(tune, folds.tune)
         rows.append((epoch, train_loss, tune_loss, accuracy, rate))
         best.offer(epoch, tune_loss if len(tune) else train_loss)
         if best.stale(epoch):
             break
     best.restore()
+    if directions is not None:
+        fold_projection(classifier.head, directions)
     return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, "bfloat16" if halved else "float32", "cpu")
 
 
@@ -63,32 +67,58 @@ def training_views(folds: Folds, schedule: Schedule) -> list[list[Variant]]:
     return [[Variant(row, copy, view, halved) for row, copy in rows] for view in range(schedule.views)]
 
 
+def _source_directions(
+    head: nn.Sequential, views: Tensor, folds: Folds, network: Network
+) -> NDArray[np.float64] | None:
+    """What the recipe takes from the vectors (views, N, size) of the train fold; None where it takes nothing."""
+    if network.project == "none":
+        return None
+    vectors = views.flatten(0, 1)
+    if isinstance(head[0], Standardise):
+        vectors = head[0](vectors)
+    targets, places = (np.tile(each[folds.train], len(views)) for each in (folds.targets, folds.origins))
+    return source_directions(vectors.numpy(), targets, places, network.project_rounds)
+
+
 class _HeadFit:
     """One epoch after another over cached vectors (views, N, size)."""
 
     def __init__(
-        self, head: nn.Sequential, schedule: Schedule, views: Tensor, targets: Tensor, classes: int, seed: int
+        self, head: nn.Sequential, schedule: Schedule, views: Tensor, folds: Folds, classes: int, seed: int
     ) -> None:
-        self.head, self.schedule, self.views, self.targets, self.seed = head, schedule, views, targets, seed
-        self.weights = class_weights(targets.numpy(), classes, schedule.class_weights)
+        self.head, self.schedule, self.views, self.seed = head, schedule, views, seed
+        self.rows, self.targets = folds.train, torch.tensor(folds.targets)
+        self.loss = Loss(folds, classes, schedule)
         self.optimiser = make_optimiser(list(head.parameters()), schedule)
-        self.steps_per_epoch = math.ceil(len(targets) / schedule.batch_films)
+        self.steps_per_epoch = math.ceil(len(self.rows) / schedule.batch_films)
 
     def epoch(self, epoch: int) -> tuple[float, float]:
-        """Train loss and learning rate."""
+        """Train loss, of the worst cell in a robust fit, and learning rate."""
         self.head.train()
-        if self.schedule.optimiser == "lbfgs":
-            return self._whole(), 1.0
-        return self._batches(epoch)
+        loss, rate = (self._whole(), 1.0) if self.schedule.optimiser == "lbfgs" else self._batches(epoch)
+        return (self._moved() if self.schedule.robust else loss), rate
+
+    def _moved(self) -> float:
+        """Move the weight to cells with a high loss; returns the highest."""
+        losses = self._by_cell(self.views.flatten(0, 1), np.tile(self.rows, len(self.views)))
+        self.loss.move(losses)
+        if self.schedule.optimiser == "lbfgs":  # what it remembers is the slope of another loss
+            self.optimiser = make_optimiser(list(self.head.parameters()), self.schedule)
+        return float(np.nanmax(losses))
+
+    def _by_cell(self, vectors: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        with torch.inference_mode():
+            return self.loss.by_cell(self.head.eval()(vectors), self.targets[rows], rows)
 
     def _whole(self) -> float:
         vectors = self.views.flatten(0, 1)
-        targets = self.targets.repeat(len(self.views))
+        rows = np.tile(self.rows, len(self.views))
+        targets = self.targets[rows]
         matrices = [parameter for parameter in self.head.parameters() if parameter.ndim > 1]
 
         def closure() -> Tensor:
             self.optimiser.zero_grad()
-            loss = functional.cross_entropy(self.head(vectors), targets, self.weights)
+            loss = self.loss(self.head(vectors), targets, rows)
             loss = loss + self.schedule.weight_decay / 2 * sum(matrix.square().sum() for matrix in matrices)
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
             return loss
@@ -98,24 +128,28 @@ class _HeadFit:
 
     def _batches(self, epoch: int) -> tuple[float, float]:
         draw = torch.Generator().manual_seed(seed_of(self.seed, "order", epoch))
-        order = torch.randperm(len(self.targets), generator=draw)
-        view = torch.randint(len(self.views), (len(self.targets),), generator=draw)
+        order = torch.randperm(len(self.rows), generator=draw)
+        view = torch.randint(len(self.views), (len(self.rows),), generator=draw)
         total = 0.0
-        for number, rows in enumerate(torch.split(order, self.schedule.batch_films)):
+        for number, places in enumerate(torch.split(order, self.schedule.batch_films)):
             rate = learning_rate(self.schedule, (epoch - 1) * self.steps_per_epoch + number, self.steps_per_epoch)
             set_rate(self.optimiser, rate)
-            loss = functional.cross_entropy(self.head(self.views[view[rows], rows]), self.targets[rows], self.weights)
+            rows = self.rows[places.numpy()]
+            loss = self.loss(self.head(self.views[view[places], places]), self.targets[rows], rows)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
             self.optimiser.step()
             total += loss.item() * len(rows)
         return total / len(order), rate
 
-    def score(self, vectors: Tensor, targets: Tensor) -> tuple[float, float]:
-        """Loss and accuracy on vectors (N, size); NaN where there are none."""
-        if not len(targets):
+    def score(self, vectors: Tensor, rows: NDArray[np.int64]) -> tuple[float, float]:
+        """Loss, of the worst cell in a robust fit, and accuracy on vectors (N, size); NaN where there are none."""
+        if not len(rows):
             return math.nan, math.nan
+        targets = self.targets[rows]
         with torch.inference_mode():
             logits = self.head.eval()(vectors)
-            loss = functional.cross_entropy(logits, targets, self.weights)
-            return float(loss), float((logits.argmax(1) == targets).float().mean())
+            loss = float(self.loss(logits, targets, rows))
+            if self.schedule.robust:
+                loss = float(np.nanmax(self.loss.by_cell(logits, targets, rows)))
+            return loss, float((logits.argmax(1) == targets).float().mean())

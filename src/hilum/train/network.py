@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hilum.augment import changed_frames, seed_of
 from hilum.cache import ArrayView
@@ -29,7 +28,6 @@ from hilum.train.epochs import (
     Fitted,
     Folds,
     Stage,
-    class_weights,
     draw_head,
     learning_rate,
     make_optimiser,
@@ -37,6 +35,7 @@ from hilum.train.epochs import (
 )
 from hilum.train.loop import Row, batches_of, precision_of, run_epochs, share_of
 from hilum.train.processes import make_fabric
+from hilum.train.weighing import Loss
 
 MEASURED_FILMS = 4096
 """As many training films, evenly taken, tell the mean and deviation of the vectors a head reads."""
@@ -123,8 +122,7 @@ class _NetworkFit:
         optimiser = make_optimiser(freeze(classifier, stage.thawed), stage.schedule)
         self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
         self.targets = torch.tensor(folds.targets)
-        weights = class_weights(folds.targets[folds.train], len(recipe.classes), stage.schedule.class_weights)
-        self.weights = weights.to(self.fabric.device)
+        self.loss = Loss(folds, len(recipe.classes), stage.schedule)
 
     def standardise(self) -> None:
         """Measure the vectors the head reads before training moves them, where the recipe scales them."""
@@ -153,7 +151,7 @@ class _NetworkFit:
         """One step on training films, by their places in the train fold."""
         rows = self.folds.train[places]
         logits = self.network(self._as_films(self._changed(places, epoch)))
-        loss = functional.cross_entropy(logits.float(), self.targets[rows].to(self.fabric.device), self.weights)
+        loss = self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows)
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()
@@ -177,7 +175,7 @@ class _NetworkFit:
             return math.nan, math.nan
         logits = torch.cat(list(self._scored(tune, self.classifier)))
         targets = self.targets[tune].to(logits.device)
-        loss = float(functional.cross_entropy(logits, targets, self.weights))
+        loss = float(self.loss(logits, targets, tune))
         told: tuple[float, float] = self.fabric.broadcast((loss, float((logits.argmax(1) == targets).float().mean())))
         return told
 

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hilum.audit.check import Verdict
+from hilum.audit.shortcuts import ask_attributes, ask_edges, ask_header, ask_source
+from hilum.errors import DataError
+
+from .conftest import film_table, halves
+
+
+def text(values):
+    return pd.array(np.asarray(values, object), dtype="string")
+
+
+def covid(films):
+    return (films["target"] == "covid19").to_numpy(bool)
+
+
+def thumbnails(films, *, planted):
+    made = np.random.default_rng(0).integers(0, 200, (len(films), 32, 32)).astype(np.uint8)
+    if planted:
+        made[covid(films), 0, 4:28] = 255  # an edge, but no corner
+    return made
+
+
+PLANTS = {
+    "source": lambda films: films.assign(source=text(np.where(covid(films), "here", "there"))),
+    "header": lambda films: films.assign(bytes=films["width"] * films["height"] // np.where(covid(films), 2, 5)),
+    "attributes": lambda films: films.assign(sex=films["sex"].mask(covid(films))),
+}
+ASKS = {"source": ask_source, "header": ask_header, "attributes": ask_attributes}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_planted_shortcut_fails(make_subject, name):
+    finding = ASKS[name](make_subject(PLANTS[name](film_table(200))))
+    assert finding.verdict == Verdict.FAIL
+    assert finding.worst.value > 0.9
+    assert finding.worst.p < 0.01
+    json.dumps(dict(finding.details), allow_nan=False)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_the_same_shuffled_passes(make_subject, name):
+    films = PLANTS[name](film_table(200))
+    by_patient = np.random.default_rng(1).permutation(100)
+    films["target"] = text(np.repeat(films["target"].to_numpy()[::2][by_patient], 2))
+    finding = ASKS[name](make_subject(films))
+    assert finding.verdict == Verdict.PASS, finding
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_few_films_are_not_accused(make_subject, name):
+    films = PLANTS[name](film_table(16, seed=3))
+    assert ASKS[name](make_subject(films)).verdict != Verdict.FAIL
+
+
+def test_a_label_of_one_source_fails_though_others_mix(make_subject):
+    """COVID-19 comes from one hospital that has others too: the AUROC alone would pass as a warning."""
+    films = film_table(400)
+    source = np.where(covid(films) | (np.arange(400) % 8 < 6), "big", "small")
+    finding = ask_source(make_subject(films.assign(source=text(source))))
+    assert finding.verdict == Verdict.FAIL
+    assert finding.worst.of == "covid19 come from big"
+    assert finding.measured[1].value < 0.8
+
+
+def test_three_films_of_one_source_prove_nothing(make_subject):
+    films = film_table(60)
+    source = np.where(np.arange(60) < 30, "here", "there")
+    films = films.assign(source=text(source), target=text(["covid19"] * 4 + ["other"] * 56))
+    finding = ask_source(make_subject(films, divisions=(halves(films, np.arange(60) % 4 < 2),)))
+    assert finding.verdict == Verdict.PASS
+    assert finding.measured[-1].p > 0.01 or finding.measured[0].p > 0.01
+
+
+def test_one_source_is_no_question(make_subject):
+    finding = ask_source(make_subject(film_table(40).assign(source=text(["here"] * 40))))
+    assert finding.verdict == Verdict.SKIPPED
+    assert "one source by name, here" in finding.reason
+
+
+@pytest.mark.parametrize(("planted", "verdict"), [(True, Verdict.FAIL), (False, Verdict.PASS)])
+def test_a_bright_edge_fails(make_subject, planted, verdict):
+    films = film_table(200)
+    finding = ask_edges(make_subject(films, look=lambda films, root, watch: thumbnails(films, planted=planted)))
+    assert finding.verdict == verdict
+    assert {one.of for one in finding.measured} == {"border", "corners", "thumbnail", "histogram"}
+    if planted:
+        assert finding.worst.of != "corners"
+        assert "border" in finding.details["roc"]
+
+
+def test_films_that_are_gone_are_said(make_subject):
+    with pytest.raises(DataError, match="not at hand"):
+        ask_edges(make_subject())
+
+
+def test_nothing_stated_is_no_attribute(make_subject):
+    films = film_table(40).drop(columns=["view", "sex", "age_years"])
+    assert ask_attributes(make_subject(films)).verdict == Verdict.SKIPPED
+
+
+def test_three_classes_are_told_by_their_average(make_subject):
+    classes = ("covid19", "normal", "viral")
+    films = film_table(240, classes=classes)
+    planted = films.assign(view=films["target"])
+    assert ask_attributes(make_subject(planted, classes=classes)).verdict == Verdict.FAIL
+    assert ask_attributes(make_subject(films, classes=classes)).verdict == Verdict.PASS
+
+
+def test_tables_count_films_by_class(make_subject):
+    films = PLANTS["source"](film_table(40))
+    told = ask_source(make_subject(films)).details["tables"]["source"]
+    count = int(covid(films).sum())
+    assert told == {"here": {"covid19": count, "other": 0}, "there": {"covid19": 0, "other": 40 - count}}
