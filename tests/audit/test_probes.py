@@ -197,3 +197,12 @@ def test_films_of_one_class_have_no_auroc():
     one_class = predicted(1.0).only(np.arange(200) % 2 == 0)
     with pytest.raises(DataError, match="one class only"):
         area_of(one_class, resampled_groups(100, 50))
+
+
+def test_a_film_that_is_all_lungs_keeps_its_outermost_pixels():
+    hidden = hidden_of(np.ones((40, 30), bool))
+    assert hidden.sum() == 38 * 28
+    assert not hidden[0].any()
+    part = np.zeros((100, 100), bool)
+    part[20:60, 30:70] = True
+    assert hidden_of(part).sum() == (40 + 6) * (40 + 6), "3 % of either side more, all round"

@@ -27,7 +27,7 @@ from hilum.selection import TARGET
 
 WIDER = 0.03
 """Of a film's height and width, on each side."""
-CONTRACT = f"1: box of both lungs, {WIDER} wider"
+CONTRACT = f"2: box of both lungs, {WIDER} wider, never the whole film"
 """Changes whenever the same lungs give another box. Part of cache keys."""
 
 
@@ -61,11 +61,13 @@ def with_hidden(films: pd.DataFrame, root: Path) -> pd.DataFrame:
 
 
 def hidden_of(lungs: Mask) -> Mask:
-    """(H, W) lungs -> (H, W) what is hidden."""
+    """(H, W) lungs -> (H, W) what is hidden; of a film that is all lungs the outermost pixels stay."""
     rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
     down, across = (round(WIDER * side) for side in lungs.shape)
     hidden = np.zeros_like(lungs)
     hidden[max(0, rows[0] - down) : rows[-1] + 1 + down, max(0, columns[0] - across) : columns[-1] + 1 + across] = True
+    if hidden.all():
+        hidden[[0, -1]] = hidden[:, [0, -1]] = False
     return hidden
 
 
