@@ -96,6 +96,9 @@ def test_a_source_kept_out_is_the_unseen_score(make_subject, tmp_path):
     kept_out = Finding(check="unseen-source", verdict=Verdict.FAIL, says="?", details=told)
     audit = replace(audit, findings=(*audit.findings, kept_out))
     assert (audit.unseen.value, audit.unseen.n, audit.unseen.fold) == (0.6, 44, "external")
+    assert "(a probe's)" not in headline(audit)
+    probed = replace(kept_out, details={**told, "by": "probe"})
+    assert "] (a probe's) ·" in headline(replace(audit, findings=(*audit.findings[:-1], probed)))
 
 
 def test_a_verdict_that_was_written_over_is_refused(make_subject, tmp_path):

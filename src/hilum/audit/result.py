@@ -130,8 +130,15 @@ def headline(audit: Audit) -> str:
     if above is not None:
         said.append(f"above the floor {round(above, 3) + 0.0:+.3f}")
     if unseen != audit.score:
-        said.append(f"unseen source {spelt(unseen)}" if unseen else "unseen source not measured")
+        said.append(f"unseen source {spelt(unseen)}{_by(audit)}" if unseen else "unseen source not measured")
     return " · ".join([*said, verdict_words(audit)])
+
+
+def _by(audit: Audit) -> str:
+    """Whose score on unseen sources it is, where it is not the model's."""
+    finding = audit.find(UNSEEN)
+    probe = audit.external is None and finding is not None and finding.details.get("by") == "probe"
+    return " (a probe's)" if probe else ""
 
 
 def verdict_words(audit: Audit) -> str:
