@@ -8,30 +8,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hilum.augment import augment_with_points, seed_of
+from hilum.augment import augment_with_points
 from hilum.boxes import LabelledBox
 from hilum.cache import ArrayView
 from hilum.detection_metrics import Ranking
 from hilum.errors import DataError, unknown_name
-from hilum.networks.backbones import per_channel
 from hilum.networks.classifier import films_a_pass
 from hilum.networks.detectors import Detector, Limits, Marked, build_detector, found_in, labelled
 from hilum.outlines import Outline, Points, boxes_of
 from hilum.parallel import Progress
 from hilum.recipe import Augmentation
 from hilum.recipe.detection import DetectionRecipe
-from hilum.train.checkpoint import Training, load_checkpoint
-from hilum.train.epochs import Best, Fitted, learning_rate, make_optimiser, set_rate
-from hilum.train.loop import Row, batches_of, precision_of, run_epochs, share_of
-from hilum.train.processes import make_fabric
+from hilum.train.epochs import Fitted
+from hilum.train.frames import FrameFit, with_scale
 
 BOX_HISTORY = ["epoch", "train_loss", "tune_loss", "tune_ap50", "learning_rate"]
 LEAST_SCORE = 0.01
@@ -81,8 +76,7 @@ def start_detector(recipe: DetectionRecipe, seed: int) -> tuple[Detector, Detect
         labels=len(recipe.labels),
         width=recipe.width,
     )
-    scale = {"mean": per_channel(detector.mean, told.channels), "std": per_channel(detector.std, told.channels)}
-    return detector, recipe.model_copy(update={"preprocess": told.model_copy(update=scale)})
+    return detector, with_scale(recipe, detector)
 
 
 def fit_boxes(
@@ -112,59 +106,27 @@ def fit_boxes(
         DataError: the loss is no longer a number.
     """
     torch.manual_seed(seed)
-    fitting = _BoxFit(detector, films, recipe, seed)
-    best = Best(detector, recipe.schedule.patience)
-    training = Training(detector, fitting.optimiser, best)
-    rows = load_checkpoint(training, checkpoint)
-
-    def one(epoch: int) -> Row:
-        train_loss, rate = fitting.epoch(epoch)
-        return epoch, train_loss, *fitting.score(), rate
-
-    tuned = bool(len(films.tune))
-    run_epochs(training, rows, recipe.schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
-    fitting.fabric.barrier()
-    history = pd.DataFrame(rows, columns=BOX_HISTORY)
-    return Fitted(history, best.epoch, fitting.precision, fitting.fabric.device.type)
+    return _BoxFit(detector, films, recipe, seed).run(BOX_HISTORY, checkpoint=checkpoint, progress=progress)
 
 
-class _BoxFit:
+class _BoxFit(FrameFit[BoxedFilms, DetectionRecipe]):
     """One epoch after another over frames and outlines, through Fabric."""
 
     def __init__(self, detector: Detector, films: BoxedFilms, recipe: DetectionRecipe, seed: int) -> None:
-        self.films, self.recipe, self.seed = films, recipe, seed
         self.numbers = {label: number for number, label in enumerate(recipe.labels)}
         for one in (one for outlines in films.outlines for one in outlines):
             if one.label not in self.numbers:
                 raise unknown_name("label of boxes", one.label, recipe.labels)
-        self.fabric = make_fabric(recipe.schedule.precision)
-        self.precision = precision_of(self.fabric)
-        self.detector = detector.to(memory_format=torch.channels_last)
-        optimiser = make_optimiser(list(detector.parameters()), recipe.schedule)
-        self.network, self.optimiser = self.fabric.setup(detector, optimiser)
+        super().__init__(detector, films, recipe, seed)
+        self.detector = detector
 
-    def epoch(self, epoch: int) -> tuple[float, float]:
-        """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
-        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+    def begin(self) -> None:
         training_mode(self.detector, norms=self.recipe.batch_norm == "trained")
-        schedule, count = self.recipe.schedule, len(self.films.train)
-        batches = batches_of(count, schedule, self.seed, epoch)
-        total = torch.zeros((), device=self.fabric.device)
-        for number, places in enumerate(batches):
-            rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
-            set_rate(self.optimiser, rate)
-            total += self._step(self.films.train[share_of(self.fabric, places)], epoch) * len(places)
-        mean: Any = self.fabric.all_reduce(total / count, reduce_op="mean")
-        return float(mean), rate
 
-    def _step(self, rows: NDArray[np.int64], epoch: int) -> Tensor:
-        views = [seed_of(self.seed, self.films.frames.keys[row], epoch) for row in rows.tolist()]
-        grey, outlines = augment_outlines(self._grey(rows), self._outlines(rows), self.recipe.augmentation, views)
-        loss: Tensor = self.network(self._as_films(grey), self._marked(outlines))
-        self.optimiser.zero_grad()
-        self.fabric.backward(loss)
-        self.optimiser.step()
-        return loss.detach()
+    def loss_of(self, rows: NDArray[np.int64], views: list[int]) -> Tensor:
+        grey, outlines = augment_outlines(self.grey(rows), self._outlines(rows), self.recipe.augmentation, views)
+        loss: Tensor = self.network(self.as_films(grey), self._marked(outlines))
+        return loss
 
     def score(self) -> tuple[float, float]:
         """Loss and AP@.5 on the tune fold, in float32; the first process's where several would differ."""
@@ -181,7 +143,7 @@ class _BoxFit:
         with torch.no_grad():
             for start in range(0, len(tune), at_once):
                 rows = tune[start : start + at_once]
-                loss = self.detector(self._as_films(self._grey(rows)), self._marked(self._outlines(rows)))
+                loss = self.detector(self.as_films(self.grey(rows)), self._marked(self._outlines(rows)))
                 told += float(loss) * len(rows) / len(tune)
         return told
 
@@ -192,11 +154,6 @@ class _BoxFit:
         marked = found_in(self.detector, recipe.preprocess, self.films.frames.only(tune), limits)
         found = [labelled(one, recipe.labels) for one in marked]
         return mean_ap50([boxes_of(outlines) for outlines in self._outlines(tune)], found)
-
-    def _grey(self, rows: NDArray[np.int64]) -> Tensor:
-        """(N, 1, side, side) in [0, 1]."""
-        top = float(2**self.recipe.preprocess.depth_bits - 1)
-        return torch.from_numpy(self.films.frames[rows].astype(np.float32))[:, None] / top
 
     def _outlines(self, rows: NDArray[np.int64]) -> list[tuple[Outline, ...]]:
         return [self.films.outlines[row] for row in rows.tolist()]
@@ -210,13 +167,6 @@ class _BoxFit:
             )
             for told in outlines
         ]
-
-    def _as_films(self, grey: Tensor) -> Tensor:
-        """Scaled as `Preprocess.normalise` does, but from greys that augmentation left between whole numbers."""
-        told = self.recipe.preprocess
-        mean, std = (torch.tensor(values or (0.5,)).reshape(1, -1, 1, 1) for values in (told.mean, told.std))
-        films = (grey.expand(-1, told.channels, -1, -1) - mean) / std
-        return films.to(self.fabric.device).contiguous(memory_format=torch.channels_last)
 
 
 def training_mode(detector: Detector, *, norms: bool) -> None:
