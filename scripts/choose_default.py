@@ -1,33 +1,36 @@
-"""Choose the recipe of the bundle `covid19-frontal`: by what it reaches on films of publishers it was not trained on.
+"""Choose the recipe of a default bundle: by what it reaches on films of publishers it was not trained on.
 
-    python scripts/choose_default.py --data DATA --out DIR
+    python scripts/choose_default.py --task other-pneumonia --data DATA --out DIR
+    python scripts/choose_default.py --task not-covid --data DATA --out DIR
 
-COVID-19 against other pneumonia, frontal films of covid_chestxray, which names the page every film was published on.
-Each of three domains (two teaching collections, and everywhere else) is kept out once; a candidate is a set of changes
-to `cohen-covid-lite0`. The honest figure of the choice is nested: for each domain the candidate is taken that is best
-on the two others, and its score on the third is what counts. An interrupted comparison goes on where it was.
+Frontal films of covid_chestxray, which names the page every film was published on: two teaching collections, and
+everywhere else. `other-pneumonia` tells COVID-19 from other pneumonia; `not-covid` from everything else in adults, with
+the films of nih_subset as a fourth domain, which has no COVID-19 and so, kept out, a specificity and no AUROC. A
+candidate is a set of changes to `cohen-covid-lite0`. Every candidate is trained on all domains and again without each;
+the honest figure of the choice is the nested one. An interrupted comparison goes on where it was.
 """
 
 import argparse
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from hilum import metrics
+from hilum.compare import Variant, judge_runs, train_variants, train_without
 from hilum.console import OUT, watch
-from hilum.files import written_aside
+from hilum.errors import unknown_name
 from hilum.index import Index, build_index
 from hilum.recipe import changed, recipe_text
-from hilum.run import Run, train_run
-from hilum.scoring import Predicted, ranking_scores
+from hilum.report.comparison import format_comparison, with_verdicts, write_comparison
 from hilum.sources import read_source
 
 BASE = "cohen-covid-lite0"
-POSITIVE = "covid19"
+DOMAIN = "attr.publisher"
 PAGES = {"radiopaedia": "radiopaedia.org", "eurorad": "eurorad.org"}
-ELSEWHERE = "elsewhere"
-DOMAINS = (*PAGES, ELSEWHERE)
+ELSEWHERE, NIH = "elsewhere", "nih"
+ADULT_YEARS = 18
 MADE = {"preprocess.masks": '"made"'}
 BOX = {**MADE, "preprocess.lungs": '"crop"'}
 SMALL = {"preprocess.size_px": "224"}
@@ -47,79 +50,74 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "lungs only": {**MADE, "preprocess.lungs": '"only"'},
     "all but the lungs": {**MADE, "preprocess.lungs": '"not"'},
 }
-"""Changes to the recipe; the last one is a control and is never chosen."""
-CONTROL = "all but the lungs"
+CONTROLS = ("all but the lungs",)
+"""Shown beside the others and never chosen."""
 
 
-def films(data: Path) -> Index:
-    """covid_chestxray with the domain as each film's source."""
-    index = build_index(list(read_source("covid_chestxray", data)), data)
+@dataclass(frozen=True)
+class Task:
+    """What is told from what, on films of which sources."""
+
+    title: str
+    sources: tuple[str, ...] = ("covid_chestxray",)
+    changes: dict[str, str] = field(default_factory=dict)
+    adults: bool = False
+    """Leave out films of patients known to be under 18 years."""
+
+
+TASKS = {
+    "other-pneumonia": Task("COVID-19 against other pneumonia"),
+    "not-covid": Task(
+        "COVID-19 against everything else in adults",
+        sources=("covid_chestxray", "nih_subset"),
+        changes={"classes": '{ covid19 = ["covid19"], not_covid19 = ["!covid19"] }'},
+        adults=True,
+    ),
+}
+
+
+def films(task: Task, data: Path) -> Index:
+    """The sources' films with their publisher."""
+    index = build_index([record for source in task.sources for record in read_source(source, data)], data)
     pages = index.table["attr.case_url"].fillna("")
-    domain = pd.Series(ELSEWHERE, index=index.table.index, dtype="string")
+    publisher = pd.Series(ELSEWHERE, index=index.table.index, dtype="string")
     for name, host in PAGES.items():
-        domain[pages.str.contains(host, regex=False)] = name
-    return Index(index.table.assign(source=domain), index.root)
+        publisher[pages.str.contains(host, regex=False)] = name
+    publisher[index.table["source"] == "nih_subset"] = NIH
+    index = Index(index.table.assign(**{DOMAIN: publisher}), index.root)
+    children = (index.table["age_years"] < ADULT_YEARS).fillna(value=False)
+    return index.leave_out(children, "under 18 years") if task.adults else index
 
 
-def text_of(changes: dict[str, str], kept_out: str) -> str:
-    """The recipe of a candidate with one domain kept out."""
-    split = {"split.seeds": "[0]", "split.hold_out_sources": f'["{kept_out}"]', "films.sources": "[]"}
-    return changed(recipe_text(BASE), {**split, **changes})
-
-
-def predicted(run: Run, fold: str) -> Predicted:
-    """What a run says of the films of a fold."""
-    table = run.predictions[run.predictions["fold"] == fold].reset_index(drop=True)
-    groups = run.index.films.set_index("image_id")["group_id"][table["image_id"]]
-    classes = run.recipe.class_names
-    target = pd.Index(list(classes)).get_indexer(pd.Index(table["reference"])).astype(np.int64)
-    shares = table[[f"p.{name}" for name in classes]].to_numpy(float)
-    rows = np.arange(len(table))
-    return Predicted(fold, classes, target, pd.factorize(groups)[0].astype(np.int64), ((rows, shares),))
-
-
-def auroc(tested: Predicted) -> tuple[float, float, float]:
-    """With its 95 % interval over groups."""
-    counts = metrics.resampled_groups(tested.groups(), 1000, 0)
-    score = next(one for one in ranking_scores(tested, counts) if one.metric == "auroc")
-    return tuple(np.nan if one is None else one for one in (score.value, score.low, score.high))  # type: ignore[return-value]
+def planned(task: Task, names: Collection[str]) -> list[Variant]:
+    """The candidates of a task, each named by what it is."""
+    every = {"title": task.title, "films.sources": "[]", "films.domain": DOMAIN, "split.seeds": "[0]", **task.changes}
+    text = recipe_text(BASE)
+    return [
+        Variant(re.sub(r"[^\w]+", "-", name.replace("'", "")), name, changed(text, {**every, **CANDIDATES[name]}))
+        for name in names
+    ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", action="append", help="a candidate by name, repeatable; default all")
     asked = parser.parse_args()
-    index = films(asked.data.resolve())
-    rows = []
-    for name, changes in CANDIDATES.items():
-        for domain in DOMAINS:
-            place = asked.out / f"{name.replace(' ', '-')}-without-{domain}".replace("'", "")
-            run = train_run(text_of(changes, domain), None, place, given=index, watch=watch)
-            outside, inside = predicted(run, "external"), predicted(run, "test")
-            rows.append((name, domain, *auroc(outside), len(outside.target), outside.groups(), *auroc(inside)))
-            OUT.print(rows[-1], highlight=False, soft_wrap=True)
-    columns = ["candidate", "domain", "auroc", "low", "high", "films", "groups", "inside", "inside_low", "inside_high"]
-    table = pd.DataFrame(rows, columns=columns)
-    with written_aside(asked.out / "candidates.csv") as aside:
-        table.to_csv(aside, index=False)
-    say(table)
-
-
-def say(table: pd.DataFrame) -> None:
-    """Every candidate's mean over the domains, the nested figure, and the choice."""
-    outside = table.pivot_table(index="candidate", columns="domain", values="auroc", sort=False)[list(DOMAINS)]
-    outside["mean"] = outside.mean(axis=1)
-    outside["inside"] = table.groupby("candidate", sort=False)["inside"].mean()
-    OUT.print(outside.round(3).to_string(), highlight=False)
-    able = outside.drop(index=CONTROL)
-    nested = []
-    for domain in DOMAINS:
-        others = [one for one in DOMAINS if one != domain]
-        best = str(able[others].mean(axis=1).idxmax())
-        nested.append(float(able[domain][best]))
-        OUT.print(f"{domain}: '{best}' is best on the others and reaches {nested[-1]:.3f}", highlight=False)
-    OUT.print(f"nested mean {np.mean(nested):.3f}; chosen on all: '{able['mean'].idxmax()}'", highlight=False)
+    for name in asked.only or ():
+        if name not in CANDIDATES:
+            raise unknown_name("candidate", name, CANDIDATES)
+    task = TASKS[asked.task]
+    index = films(task, asked.data.resolve())
+    variants = planned(task, asked.only or CANDIDATES)
+    runs = train_variants(variants, None, asked.out, given=index, watch=watch)
+    kept = train_without(variants, runs, None, asked.out, given=index, watch=watch)
+    controls = [variant.name for variant in variants if variant.recipe in CONTROLS]
+    comparison = with_verdicts(judge_runs(variants, runs, kept, controls=controls))
+    OUT.print(format_comparison(comparison))
+    OUT.print(f"page: {write_comparison(comparison, asked.out)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,7 @@ BASE = 'title = "t"\n[classes]\na = ["a"]\nb = ["b"]\n'
 def test_keys_at_their_defaults_are_not_written() -> None:
     plain = parse_recipe(BASE)
     spelt = parse_recipe(
-        BASE
-        + '[films]\ndomain = "source"\n[network]\nproject = "none"\nproject_rounds = 3\n'
-        + '[schedule]\nbalance = "none"\nrobust = false\n'
+        BASE + '[network]\nproject = "none"\nproject_rounds = 3\n' + '[schedule]\nbalance = "none"\nrobust = false\n'
     )
     assert spelt == plain
     assert spelt.digest == plain.digest

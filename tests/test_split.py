@@ -54,6 +54,7 @@ PLANS = st.builds(
     folds=st.integers(2, 6),
     seeds=st.just((0, 7)),
     hold_out_sources=st.sampled_from([(), ("s1",)]),
+    hold_out_domains=st.sampled_from([(), ("s1",)]),
     hold_out_from=st.sampled_from([None, dt.date(2020, 5, 1)]),
     class_equal=st.booleans(),
 )
@@ -84,7 +85,7 @@ def test_every_film_has_one_fold_and_no_group_two(films: pd.DataFrame, plan: Spl
 def test_held_out_films_are_held_out(films: pd.DataFrame, plan: SplitPlan) -> None:
     for split in divided(films, plan):
         fold, source, day = split.table["fold"], films["source"], films["acquired"].fillna("")
-        outside = source.isin(plan.hold_out_sources)
+        outside = source.isin([*plan.hold_out_sources, *plan.hold_out_domains])
         assert (fold[outside] == "external").all()
         assert not (fold[~outside] == "external").any()
         inside = fold.isin(["train", "tune"])
@@ -184,7 +185,7 @@ def test_films_from_a_day_on_are_the_test_fold() -> None:
     assert tested == [f"film-{number:05}" for number in range(32, 40)]
     unused = split.table[split.table["fold"] == "unused"]
     assert unused["image_id"].tolist() == ["film-00001"]
-    assert unused["why"].tolist() == ["its group has films in a held-out source or period"]
+    assert unused["why"].tolist() == ["its group has films in a held-out source, domain or period"]
     assert split.table["fold"].value_counts()["tune"] == pytest.approx(0.25 * 91, abs=1)
 
 
@@ -196,6 +197,32 @@ def test_a_held_out_source_stays_whole_and_unties_its_groups() -> None:
     assert (split.table["fold"][films["source"] == "two"] == "external").all()
     assert split.table["fold"][1] == "unused"
     assert (split.table["fold"] == "unused").sum() == 1
+
+
+def test_a_held_out_domain_is_a_value_of_another_column() -> None:
+    films = cohort({"a": 40, "b": 40})
+    films.loc[[0, 1], "group_id"] = "shared"
+    domains = pd.Series(["north", "south", "east", "south"] * 20, index=range(500, 580))
+    (split,) = make_splits(films, SplitPlan(hold_out_domains=("north",)), domains=domains)
+    assert ((split.table["fold"] == "external").to_numpy() == (domains == "north").to_numpy()).all()
+    assert split.table.loc[split.table["fold"] == "unused", "image_id"].tolist() == ["film-00001"]
+    with pytest.raises(DataError, match="hold_out_domains names 'nort', which has no films here"):
+        make_splits(films, SplitPlan(hold_out_domains=("nort",)), domains=domains)
+
+
+def test_domains_are_sources_unless_told() -> None:
+    films = cohort({"a": 40, "b": 40})
+    films.loc[::4, "source"] = "two"
+    (one,), (other,) = (
+        make_splits(films, SplitPlan(**{f"hold_out_{key}": ("two",)})) for key in ("sources", "domains")
+    )
+    pd.testing.assert_frame_equal(one.table, other.table)
+
+
+def test_a_plan_that_holds_no_domain_out_is_written_as_before() -> None:
+    assert "hold_out_domains" not in SplitPlan().model_dump(mode="json")
+    told = SplitPlan(hold_out_domains=("x",)).model_dump(mode="json")
+    assert SplitPlan.model_validate(told).hold_out_domains == ("x",)
 
 
 def test_equal_classes_train_on_as_many_films_each() -> None:

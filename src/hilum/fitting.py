@@ -15,15 +15,13 @@ from hilum import metrics
 from hilum.augment import copy_seed, seed_of
 from hilum.bundle import calibrated
 from hilum.cache import ArrayView
-from hilum.errors import unknown_name
 from hilum.evaluate import OperatingPoint, choose_operating_points
 from hilum.features import FeatureCache, Variant, resolved
 from hilum.files import write_json, written_aside
-from hilum.index import LABEL
 from hilum.networks import Classifier, Origin, build_classifier, freeze, logits_of
 from hilum.parallel import Progress
 from hilum.recipe import Recipe, Thawed
-from hilum.selection import TARGET
+from hilum.selection import TARGET, domain_column, domains_of
 from hilum.split import Split
 from hilum.train import Fitted, Folds, Stage, fit_head, fit_network, processor, training_views, unparted
 
@@ -81,7 +79,7 @@ class Fitter:
         self.frozen = not recipe.network.trains_backbone
         numbers = films[TARGET].map({name: n for n, name in enumerate(recipe.classes)})
         self.targets: NDArray[np.int64] = np.asarray(numbers, np.int64)
-        self.domains = _domains(films, recipe.films.domain)
+        self.domains = domains_of(films, recipe.films.domain)
         self._start = {name: value.clone() for name, value in self.classifier.state_dict().items()}
         self._features: FeatureCache | None = None
 
@@ -155,7 +153,7 @@ class Fitter:
             return []
         train = self._rows(split)["train"]
         targets, places = (column.iloc[train].tolist() for column in (self.films[TARGET], self.domains))
-        told = unparted(targets, places, self.recipe.films.domain)
+        told = unparted(targets, places, domain_column(self.films, self.recipe.films.domain))
         return [told] if told else []
 
     def _folds(self, rows: Mapping[str, NDArray[np.int64]]) -> Folds:
@@ -209,18 +207,6 @@ def prediction_table(
     table[[f"logit.{name}" for name in classes]] = logits.astype(np.float64)
     table[[f"p.{name}" for name in classes]] = calibrated(logits, temperature)
     return table
-
-
-def _domains(films: pd.DataFrame, column: str) -> pd.Series:
-    """Where each film comes from, by a column of the index; by its source where it states nothing there.
-
-    Raises:
-        UsageError: the index has no such column, or it tells the class.
-    """
-    known = [name for name in films.columns if name != TARGET and not name.startswith(LABEL)]
-    if column not in known:
-        raise unknown_name("column of the index (films.domain)", column, known)
-    return films[column].astype("string").fillna(films["source"])
 
 
 def _count(parameters: Iterable[torch.nn.Parameter]) -> int:

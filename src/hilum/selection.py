@@ -12,6 +12,8 @@ from hilum.records import View
 
 TARGET = "target"
 NO_CLASS = "no label of any class"
+COLLECTION = "attr.collection"
+"""Column of an index: of sets put together from others, what a film was taken from."""
 SEEN = "view_predicted"
 """Column of an index that `hilum view` has looked through: frontal, L or other."""
 LOOKS = {View.FRONTAL: "looks frontal", View.LATERAL: "looks lateral", View.OTHER: "looks like no chest radiograph"}
@@ -73,6 +75,25 @@ def targets(index: Index, recipe: Recipe, *, every_class: bool = True) -> tuple[
     count = fits.sum(axis=1)
     target = fits.idxmax(axis=1).where(count == 1).astype("string")
     return target, count > 1
+
+
+def domain_column(films: pd.DataFrame, asked: str | None = None) -> str:
+    """The column that tells where films come from: the one asked for, else that of the collections, else the source."""
+    collections = COLLECTION in films and not films[COLLECTION].nunique() < 2
+    return asked or (COLLECTION if collections else "source")
+
+
+def domains_of(films: pd.DataFrame, asked: str | None = None) -> pd.Series:
+    """Where each film comes from, by `domain_column`; by its source where it states none there.
+
+    Raises:
+        UsageError: the index has no such column, or it tells the class.
+    """
+    column = domain_column(films, asked)
+    known = [name for name in films.columns if name != TARGET and not name.startswith(LABEL)]
+    if column not in known:
+        raise unknown_name("column of the index (films.domain)", column, known)
+    return films[column].astype("string").fillna(films["source"])
 
 
 def unseen_films(chosen: Index, recipe: Recipe) -> Index:

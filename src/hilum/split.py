@@ -1,7 +1,7 @@
 """Split: who trains, tunes, tests or stays outside. Groups are dealt out, never films, so no patient can leak.
 
 Folds: `train` fits, `tune` stops early and chooses thresholds, `test` is scored and chooses nothing, `external` holds
-sources kept out whole, `unused` holds films that would tie two folds together or were not sampled.
+sources and domains kept out whole, `unused` holds films that would tie two folds together or were not sampled.
 
 A division depends on the films, their groups and classes and the seed, never on the order of the rows.
 """
@@ -10,12 +10,12 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from hilum.errors import DataError
 from hilum.files import written_aside
@@ -44,6 +44,9 @@ class SplitPlan(BaseModel):
     """One division a seed; figures are averaged over them."""
     hold_out_sources: tuple[str, ...] = ()
     """Sources kept out whole and scored as `external`."""
+    hold_out_domains: tuple[str, ...] = ()
+    """The same for values of the column that `films.domain` names: a film that states none there counts under its
+    source. Unless a recipe names another column, domains are the sources."""
     hold_out_from: dt.date | None = None
     """Films acquired on this day or later are held out; their groups' other films are unused."""
     hold_out_as: Literal["test", "external"] = "test"
@@ -55,6 +58,12 @@ class SplitPlan(BaseModel):
     def tests_by_date(self) -> bool:
         """Whether the test fold is the films of a period."""
         return self.hold_out_from is not None and self.hold_out_as == "test"
+
+    # Written only where it says something, so that recipes from before it keep their digest.
+    @model_serializer(mode="wrap")
+    def _written(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        told: dict[str, Any] = whole(self)
+        return {key: value for key, value in told.items() if key != "hold_out_domains" or value}
 
     @model_validator(mode="after")
     def _leaves_films_to_train_on(self) -> "SplitPlan":
@@ -138,23 +147,24 @@ def check_no_leak(table: pd.DataFrame) -> None:
         raise DataError(f"{len(torn)} groups have films in two folds, first '{torn[0]}'; the split leaks")
 
 
-def make_splits(films: pd.DataFrame, plan: SplitPlan) -> tuple[Split, ...]:
+def make_splits(films: pd.DataFrame, plan: SplitPlan, *, domains: pd.Series | None = None) -> tuple[Split, ...]:
     """Every division the plan asks for: a seed after the other, a fold after the other.
 
     Args:
         films: `image_id`, `group_id`, `target`, `source`, `acquired` (ISO text or missing); a row a film. The others of
             `COLUMNS` are carried along where they are there.
         plan: how to divide.
+        domains: where each film comes from, row by row; None: its source.
 
     Raises:
-        DataError: a film has no class or group, a fold would lack a class, or a held-out source has no films.
+        DataError: a film has no class or group, a fold would lack a class, or what is held out has no films.
     """
     films = films.reset_index(drop=True)
     for name in ("target", "group_id"):
         if films[name].isna().any():
             raise DataError(f"film '{films['image_id'][films[name].isna()].iloc[0]}' has no {name}; leave it out first")
     base = films[[name for name in COLUMNS if name in films.columns]].astype("string")
-    outside = _held_out(films, plan)
+    outside = _held_out(films, films["source"] if domains is None else domains.reset_index(drop=True), plan)
     made = []
     for seed in plan.seeds:
         places = _deal(base, outside.isna(), seed)
@@ -166,14 +176,18 @@ def _divisions(plan: SplitPlan) -> int:
     return plan.folds if plan.method == "kfold" and not plan.tests_by_date else 1
 
 
-def _held_out(films: pd.DataFrame, plan: SplitPlan) -> pd.Series:
+def _held_out(films: pd.DataFrame, domains: pd.Series, plan: SplitPlan) -> pd.Series:
     """`external`, `test` (by date) or missing for each film, whole groups at a time; `unused` for those in between."""
     fold = pd.Series(pd.NA, index=films.index, dtype="string")
-    for source in plan.hold_out_sources:
-        theirs = films["source"] == source
-        if not theirs.any():
-            raise DataError(f"hold_out_sources names '{source}', which has no films here")
-        fold[theirs] = "external"
+    for key, column, names in (
+        ("hold_out_sources", films["source"], plan.hold_out_sources),
+        ("hold_out_domains", domains, plan.hold_out_domains),
+    ):
+        for name in names:
+            theirs = column == name
+            if not theirs.any():
+                raise DataError(f"{key} names '{name}', which has no films here")
+            fold[theirs] = "external"
     if plan.hold_out_from is not None:
         late = (films["acquired"].astype("string") >= plan.hold_out_from.isoformat()).fillna(value=False) & fold.isna()
         if not late.any():
@@ -206,7 +220,7 @@ def _division(
     base: pd.DataFrame, outside: pd.Series, places: NDArray[np.float64], plan: SplitPlan, seed: int, number: int
 ) -> Split:
     fold = outside.fillna(pd.Series(_cut(places, plan, number), dtype="string"))
-    tied = "its group has films in a held-out source or period"
+    tied = "its group has films in a held-out source, domain or period"
     why = pd.Series(tied, index=base.index, dtype="string").where(fold == "unused")
     table = base.assign(fold=fold, why=why)
     if plan.class_equal:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hilum.records import Radiograph, View
-from hilum.sources import read_source
+from hilum.sources import find_source, read_source
 
 ByStem = Callable[[str], dict[str, Radiograph]]
 Writer = Callable[..., None]
@@ -162,6 +164,12 @@ def test_sandrofab_film_in_the_wrong_folder_has_no_diagnosis(
     assert films["person7_bacteria_8"].labels == {}
     assert films["lancet-case2a"].labels["covid19"] is True
     assert films["lancet-case2a"].view is View.PA
+    collections = {
+        label: {film_.attributes.get("collection") for film_ in films.values() if film_.label_original == label}
+        for label in ("COVID", "NORMAL")
+    }
+    assert collections == {"COVID": {"covid_chestxray"}, "NORMAL": {"kermany"}}
+    assert "collection" not in films["person7_bacteria_8"].attributes
 
 
 def test_covid_qu_ex_unstated_cause_leaves_viral_and_bacterial_open(tmp_path: Path, miniatures: dict[str, Any]) -> None:
@@ -179,3 +187,14 @@ def test_films_not_downloaded_are_still_listed_with_their_place(tmp_path: Path, 
     absent = list(read_source("nih", tmp_path))[1]
     assert absent.path == tmp_path / "nih/images/00000002_000.png"
     assert not absent.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("https://www.eurorad.org/case/1", "eurorad.org"), ("https://radiopaedia.org/cases/2", "radiopaedia.org"),
+     ("http://[bad", None), ("no address", None), ("", None)],
+    ids=["with www", "without", "broken", "words", "none"],
+)  # fmt: skip
+def test_covid_chestxray_films_name_the_site_they_were_published_on(address: str, name: str | None) -> None:
+    record = Radiograph(image_id="a", source="covid_chestxray", path=Path("a.png"), attributes={"url": address})
+    assert find_source("covid_chestxray").collection_of(record) == name

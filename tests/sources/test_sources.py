@@ -96,10 +96,12 @@ def test_a_missing_or_foreign_folder_is_one_clear_error(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_the_datasheet_is_filled_in_and_the_module_tells_it_in_prose(name: str) -> None:
     sheet = find_source(name).sheet
-    optional = {"counts", "labels", "known_absent"}
+    optional = {"counts", "labels", "known_absent", "collections"}
     assert sheet.name == name
     assert {field.name for field in fields(Datasheet) if not getattr(sheet, field.name)} <= optional
     assert set(sheet.known_absent) <= set(sheet.labels)
+    assert set(sheet.collections) <= set(sheet.labels)
+    assert set(sheet.collections.values()) <= set(SOURCES)
     assert sheet.layout.strip().startswith(f"{name}/")
     text = sheet.text()
     assert all(part in text for part in (sheet.licence, sheet.obtain[0], sheet.caveats[-1], sheet.citation))

@@ -10,7 +10,7 @@ from hilum import metrics
 from hilum.audit.chance import auroc_p, calibration_p, permuted_p, units_of
 from hilum.audit.check import Finding, Measured, Verdict, found, skipped
 from hilum.audit.questions import QUESTIONS
-from hilum.audit.subject import Subject, codes_of
+from hilum.audit.subject import ORIGIN, Subject, codes_of
 from hilum.evaluate import find_score, headline_score
 from hilum.metrics import Floats, Ints
 from hilum.scoring import Predicted, Score, spelt
@@ -34,7 +34,7 @@ def ask_too_good(subject: Subject) -> Finding:
     outside = headline_score(subject.evaluation, "external")
     verified = outside is not None and outside.value is not None and outside.value > score.value - HELD
     measured = _of_score(score, subject.tested, auroc_p(subject.tested))
-    sources = subject.films["source"].nunique()
+    sources = subject.films[ORIGIN].nunique()
     origin = f"films of {sources} sources put together" if sources > 1 else "films of one source by name"
     says = f"AUROC {spelt(score)} on {origin}"
     says += f", {spelt(outside)} on a source never trained on." if outside else ", unverified on any other source."

@@ -19,7 +19,7 @@ from hilum.audit.check import Finding, Measured, found, skipped
 from hilum.audit.lungless import films_with_lungs, with_hidden
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.sampling import some_films
-from hilum.audit.subject import Subject
+from hilum.audit.subject import ORIGIN, Subject
 from hilum.cache import FrameCache
 from hilum.errors import DataError
 from hilum.evaluate import arranged
@@ -150,7 +150,7 @@ def _account(subject: Subject, some: pd.DataFrame, undrawn: dict[str, int]) -> d
 def ask_source_within_label(subject: Subject) -> Finding:
     """6: the source told from the lungs alone, among films of one label: what differs then is no disease."""
     question = QUESTIONS["source-within-label"]
-    if subject.films["source"].nunique() < 2:
+    if subject.films[ORIGIN].nunique() < 2:
         return skipped(question, f"all films come from one source by name, {subject.films['source'].iloc[0]}")
     some = some_films(subject.films, MOST_FILMS)
     if not any(_sources(some[some[TARGET] == name]) for name in subject.classes):
@@ -171,7 +171,7 @@ def ask_source_within_label(subject: Subject) -> Finding:
 
 def _sources(films: pd.DataFrame) -> tuple[str, ...]:
     """Sources with groups enough, the first being the one with most; none where there is no second."""
-    groups = films.groupby("source")["group_id"].nunique().sort_values(ascending=False)
+    groups = films.groupby(ORIGIN)["group_id"].nunique().sort_values(ascending=False)
     enough = [str(name) for name in groups.index[groups >= FEWEST_GROUPS]]
     return tuple(enough) if len(enough) > 1 else ()
 
@@ -181,8 +181,8 @@ def _source_told(subject: Subject, films: pd.DataFrame, label: str) -> tuple[Mea
     sources = _sources(theirs)
     if not sources:
         return None
-    theirs = theirs[theirs["source"].isin(sources)].reset_index(drop=True)
-    theirs = theirs.assign(**{TARGET: theirs["source"]})
+    theirs = theirs[theirs[ORIGIN].isin(sources)].reset_index(drop=True)
+    theirs = theirs.assign(**{TARGET: theirs[ORIGIN]})
     probing = Probing(theirs, subject.root, sources, subject.watch)
     splits = make_splits(theirs, SplitPlan(method="kfold", folds=FOLDS, tune=0.0))
     tested, _ = probing.predicted(probing.tried(splits, "only"))
@@ -290,7 +290,7 @@ def _own_elsewhere(subject: Subject) -> _Elsewhere | None:
         return None
     inside, outside = (_arranged(subject, fold) for fold in ("test", "external"))
     told = subject.predictions["image_id"][subject.predictions["fold"] == "external"]
-    sources = sorted(subject.by_id["source"].reindex(told).dropna().unique())
+    sources = sorted(subject.by_id[ORIGIN].reindex(told).dropna().unique())
     return _compared(" and ".join(sources), inside, outside, subject.resamples)
 
 
@@ -321,7 +321,7 @@ def _probed_elsewhere(subject: Subject) -> Iterator[_Elsewhere]:
     probing = Probing(films, subject.root, subject.classes, subject.watch)
     for source in _to_keep_out(films, subject.classes):
         plan = SplitPlan(method="kfold", folds=FOLDS, tune=0.0, hold_out_sources=(source,))
-        made = probing.tried(make_splits(films, plan), "none")
+        made = probing.tried(make_splits(films.assign(source=films[ORIGIN]), plan), "none")
         # Each fold's probe judges the whole source: five repeats, whose AUROCs are averaged.
         outside = made["fold"] == "external"
         made["repeat"] = made["repeat"].where(~outside, made["division"].astype(int))
@@ -333,8 +333,8 @@ def _probed_elsewhere(subject: Subject) -> Iterator[_Elsewhere]:
 
 def _to_keep_out(films: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     """Sources with two labels or more, without which every label is left; the largest first."""
-    once = films.drop_duplicates(["group_id", "source", TARGET])
-    groups = pd.crosstab(once["source"], once[TARGET])
+    once = films.drop_duplicates(["group_id", ORIGIN, TARGET])
+    groups = pd.crosstab(once[ORIGIN], once[TARGET])
     groups = groups.reindex(columns=list(classes), fill_value=0)
     there = (groups >= FEWEST).sum(axis=1) >= 2
     left = ((groups.sum() - groups) >= max(FEWEST, FOLDS)).all(axis=1)
@@ -343,9 +343,9 @@ def _to_keep_out(films: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 def _why_no_source(films: pd.DataFrame, classes: Sequence[str]) -> str:
-    if films["source"].nunique() < 2:
+    if films[ORIGIN].nunique() < 2:
         return f"all films come from one source by name, {films['source'].iloc[0]}"
-    alone = [name for name in classes if films["source"][films[TARGET] == name].drop_duplicates().size == 1]
+    alone = [name for name in classes if films[ORIGIN][films[TARGET] == name].drop_duplicates().size == 1]
     if alone:
         return f"all films of {' and of '.join(alone)} come from one source each: without it there is nothing to learn"
     return f"no source has {FEWEST} groups of two labels and leaves as many of each label to others"

@@ -18,7 +18,7 @@ from hilum.metrics import Ints
 from hilum.parallel import Watch, unwatched
 from hilum.recipe import Recipe
 from hilum.scoring import Predicted
-from hilum.selection import TARGET
+from hilum.selection import TARGET, domain_column, domains_of
 from hilum.split import SplitPlan, make_splits
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ JUDGED = ("test", "external")
 OWN_FOLDS = 5
 """Folds that shortcut classifiers are tested in where nobody divided the films."""
 RESAMPLES = 1000
+
+SOURCE, ORIGIN = "source", "origin"
+"""The index's column, and the one that the checks read: where a film comes from, as told by `Subject.domain`."""
 
 Look = Callable[[pd.DataFrame, Path, Watch], NDArray[np.uint8]]
 """Films (rows of an index), their root -> (F, 32, 32) grey thumbnails."""
@@ -61,13 +64,15 @@ class Subject:
         title: what it is called.
         kind: how it came here.
         classes: class names; of two, the first is the positive one.
-        films: rows of an index in use, with `target`, `group_id` and `source`.
+        films: rows of an index in use, with `target`, `group_id` and `source`; given the column `origin`.
         root: folder the films' paths are relative to.
         index_digest: which films.
         predictions: a row a film and repeat, as `hilum.evaluate.evaluate` takes them.
         points: thresholds by name.
         divisions: who was in which fold, where that is known.
         look: reads thumbnails; None where films cannot be read.
+        domain: column of the index that tells where a film comes from; None for the collection that a film of a set put
+            together from others was taken from, or its source.
         gate: kind of picture that is no frontal chest film -> how many were refused, how many were shown.
         run: where it is a run of hilum.
         bundle_folder: where there is a bundle of hilum.
@@ -87,6 +92,7 @@ class Subject:
     temperature: float = 1.0
     divisions: tuple[Division, ...] = ()
     recipe: Recipe | None = None
+    domain: str | None = None
     look: Look | None = None
     gate: Mapping[str, tuple[int, int]] | None = None
     run: "Run | None" = None
@@ -99,6 +105,8 @@ class Subject:
     def __post_init__(self) -> None:
         if self.films.empty or self.predictions.empty:
             raise DataError(f"{self.title}: there is no film with a prediction to audit")
+        origin = domains_of(self.films, self.domain)
+        object.__setattr__(self, "films", self.films.assign(**{ORIGIN: origin}))
 
     @cached_property
     def digest(self) -> str:
@@ -112,6 +120,7 @@ class Subject:
             "points": [[point.label, point.name, point.threshold] for point in self.points],
             "divisions": [[one.name, _rows(one.table[["image_id", "fold"]])] for one in self.divisions],
             "recipe": self.recipe.digest if self.recipe else None,
+            "domain": domain_column(self.films, self.domain),
             "bundle": self.bundle_digest,
             "gate": {kind: list(counts) for kind, counts in (self.gate or {}).items()},
         }
@@ -210,7 +219,7 @@ class Subject:
             DataError: films cannot be read, or there are too few.
         """
         return floor_predictions(
-            self.films,
+            self.films.assign(**{SOURCE: self.films[ORIGIN]}),
             self.films[TARGET],
             self.thumbnails if pixels else None,
             repeats=self.repeats,

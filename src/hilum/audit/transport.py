@@ -11,7 +11,7 @@ from hilum import metrics
 from hilum.audit.chance import permuted_p
 from hilum.audit.check import Finding, Measured, found, skipped
 from hilum.audit.questions import QUESTIONS
-from hilum.audit.subject import JUDGED, Subject
+from hilum.audit.subject import JUDGED, ORIGIN, SOURCE, Subject
 from hilum.evaluate import OperatingPoint
 from hilum.metrics import Bools, Floats, Ints
 from hilum.scoring import FEWEST
@@ -72,7 +72,8 @@ def _decided(subject: Subject, label: str) -> Decided:
     run = subject.run
     if run is not None and subject.kind != "run":
         own = run.predictions[run.predictions["fold"] == "test"]
-        there = _alarms(own, run.index.films.set_index("image_id"), label, point)
+        films = run.index.films.assign(**{ORIGIN: run.index.films[SOURCE]})
+        there = _alarms(own, films.set_index("image_id"), label, point)
         parts.append(there.assign(source=there["source"] + OWN, group=there["group"] + OWN))
     said = f"{point.name}, {point.threshold:.3f}" if point else f"{UNTOLD}, as the model states none"
     return Decided(label, pd.concat(parts), said)
@@ -89,7 +90,7 @@ def _alarms(predictions: pd.DataFrame, by_id: pd.DataFrame, label: str, point: O
     films = alarm.groupby(told["image_id"]).mean().rename("alarm").to_frame()
     reference = told.groupby("image_id")["reference"].first()
     described = by_id.loc[films.index]
-    return films.assign(source=described["source"], group=described["group_id"], positive=reference == label)
+    return films.assign(source=described[ORIGIN], group=described["group_id"], positive=reference == label)
 
 
 def _shifts(decided: Decided, resamples: int) -> Iterator[Measured]:

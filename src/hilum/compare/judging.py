@@ -1,13 +1,15 @@
 """What a comparison says: each run's figures, what each adds to the first on the same films, the spread over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from hilum import metrics, scoring
+from hilum.compare.kept import Choice, KeptOut, choose, common_domains, judge_kept, kept_out
 from hilum.compare.planning import Variant
+from hilum.compare.training import Without, inside_films
 from hilum.evaluate import FOLDS, Evaluation, Score, arranged, best_floor, find_score
 from hilum.files import digest_of
 from hilum.recipe import Recipe
@@ -39,10 +41,24 @@ class Compared:
     """Parameters fitted, in any stage."""
     parameters: int
     seconds: float
+    kept: KeptOut | None = None
+    """What it makes of domains it was kept from; None where none was kept out."""
+    verdict: str | None = None
+    """Its audit's; None before an audit."""
+    control: bool = False
+    """Shown beside the others and never chosen."""
 
     @property
     def evaluation(self) -> Evaluation:
         return self.run.evaluation
+
+    @property
+    def above(self) -> float | None:
+        """What the AUROC adds to the floor."""
+        score, floor = self.scores["auroc"], self.floor
+        if score is None or score.value is None or floor is None or floor.value is None:
+            return None
+        return score.value - floor.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +82,15 @@ class Comparison:
     chosen: str | None
     """The run with the lowest tune loss; None where tune losses cannot be compared."""
     notes: tuple[str, ...]
+    domains: tuple[str, ...] = ()
+    """Kept-out domains with an AUROC in every run: means are over these."""
+    choice: Choice | None = None
+    """By kept-out domains; None where fewer than two runs or two domains allow one."""
+
+    @property
+    def kept_domains(self) -> tuple[str, ...]:
+        """Every domain that was kept out, in the order it was asked for."""
+        return tuple(dict.fromkeys(part.domain for row in self.rows if row.kept for part in row.kept.parts))
 
     @property
     def names(self) -> dict[str, str]:
@@ -85,23 +110,50 @@ class Comparison:
         return ", ".join([*parts, *filter(None, [variant.says])])
 
 
-def judge_runs(variants: Sequence[Variant], runs: Sequence[Run]) -> Comparison:
+def judge_runs(
+    variants: Sequence[Variant],
+    runs: Sequence[Run],
+    without: Sequence[Sequence[Without]] = (),
+    *,
+    controls: Collection[str] = (),
+) -> Comparison:
     """Put finished runs side by side.
 
     Args:
         variants: what each run was made from.
         runs: in the same order; the first is what the others are compared with.
+        without: of each variant its runs without a domain, from `train_without`.
+        controls: names of variants that are shown and never chosen.
     """
-    rows = tuple(_judged(variant, run, runs[0]) for variant, run in zip(variants, runs, strict=True))
+    rows = [_judged(variant, run, runs[0]) for variant, run in zip(variants, runs, strict=True)]
+    rows = [replace(row, control=row.variant.name in controls) for row in rows]
+    kept = [[judge_kept(one, run) for one in theirs] for theirs, run in zip(without, runs, strict=bool(without))]
+    domains, resamples = common_domains(kept), runs[0].recipe.judgement.resamples
+    if kept:
+        rows = [replace(row, kept=one) for row, one in zip(rows, kept_out(kept, domains, resamples), strict=True)]
     unlike = _tune_unlike(runs)
-    there = [row for row in rows if row.tune_loss is not None]
-    chosen = min(there, key=lambda row: row.tune_loss or 0.0) if len(there) == len(rows) and not unlike else None
+    chosen = None if unlike else _chosen_on_tune(rows)
     return Comparison(
-        rows=rows,
+        rows=tuple(rows),
         seeds=tuple(_over_seeds(rows)),
         chosen=chosen.variant.name if chosen else None,
-        notes=tuple(_notes(rows, unlike)),
+        notes=(*_notes(rows, unlike), *_kept_notes(rows, domains)),
+        domains=domains,
+        choice=_choice(rows, domains, resamples),
     )
+
+
+def _chosen_on_tune(rows: Sequence[Compared]) -> Compared | None:
+    able = [row for row in rows if not row.control]
+    there = [row for row in able if row.tune_loss is not None]
+    return min(there, key=lambda row: row.tune_loss or 0.0) if there and len(there) == len(able) else None
+
+
+def _choice(rows: Sequence[Compared], domains: Sequence[str], resamples: int) -> Choice | None:
+    if len({row.run.recipe.class_names for row in rows}) > 1:
+        return None
+    able = {row.variant.name: row.kept for row in rows if row.kept and not row.control}
+    return choose(able, domains, resamples)
 
 
 def _judged(variant: Variant, run: Run, first: Run) -> Compared:
@@ -210,7 +262,7 @@ def _notes(rows: Sequence[Compared], unlike: str | None) -> list[str]:
     if len(rows) > 2:
         notes.append(
             "The best of several test scores is an optimistic number: nothing here is ranked by test score. "
-            "Choose on the tune fold, then report that run's score whatever it is."
+            "Choose on the tune fold or on kept-out domains, then report that run's score whatever it is."
         )
     if unlike:
         notes.append(f"No run is chosen on the tune fold: {unlike}, so tune losses cannot be compared.")
@@ -219,4 +271,28 @@ def _notes(rows: Sequence[Compared], unlike: str | None) -> list[str]:
         notes.append(f"Not paired with the first run: {', '.join(strangers)}.")
     if any(row.floor is None for row in rows):
         notes.append("Shortcut floors were not measured for every run.")
+    return notes
+
+
+def _kept_notes(rows: Sequence[Compared], domains: Sequence[str]) -> list[str]:
+    parts = [part for row in rows if row.kept for part in row.kept.parts]
+    if not parts:
+        return []
+    names = dict.fromkeys(part.domain for part in parts)
+    single = [name for name in names if any(part.domain == name and part.shares for part in parts)]
+    notes = []
+    if single:
+        notes.append(
+            f"Too few groups of a class, so no AUROC, in: {', '.join(single)}. Sensitivity or specificity at the run's "
+            "threshold stands in its place and is not averaged."
+        )
+    failed = {f"{part.without.variant.name} ({part.without.failed})" for part in parts if part.without.failed}
+    if failed:
+        notes.append(f"Not trained: {'; '.join(sorted(failed))}.")
+    told = inside_films(rows[0].run, rows[0].run)["domain"]
+    rest = sorted({str(name) for name in told.unique()} - set(names))
+    if rest:
+        notes.append(f"Domains never kept out: {len(rest)}, with {told.isin(rest).sum()} of {len(told)} films.")
+    if len(domains) == 1:
+        notes.append(f"One kept-out domain ({domains[0]}) has an AUROC: it stands for no other.")
     return notes

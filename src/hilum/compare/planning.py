@@ -1,5 +1,6 @@
 """Which runs a comparison is made of: every recipe with every combination of what varies."""
 
+import csv
 import itertools
 import json
 import re
@@ -12,6 +13,8 @@ from hilum.recipe import changed, parse_recipe
 from hilum.run import find_recipe
 from hilum.split import SplitPlan
 
+EACH = "each"
+"""For `--keep-out`: every domain in turn."""
 PIECE = re.compile(r"""(?:"[^"]*"|'[^']*'|[^,"'\[\]]|\[[^\]]*\])+""")
 """A value up to the next comma outside quotes and brackets."""
 
@@ -70,8 +73,49 @@ def parse_vary(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return vary
 
 
+def parse_keep_out(text: str) -> tuple[str, ...] | None:
+    """What `--keep-out` says: names of domains, or None for each of them.
+
+    >>> parse_keep_out("each"), parse_keep_out('nih_subset,"Hannover, Germany"')
+    (None, ('nih_subset', 'Hannover, Germany'))
+
+    Raises:
+        UsageError: no name, or one twice.
+    """
+    names = tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"--keep-out takes 'each' or NAME,NAME, every domain once; not '{text}'")
+    return None if names == (EACH,) else names
+
+
+def without(variant: Variant, domain: str) -> Variant:
+    """The variant trained and tuned on all other domains: once, on the recipe's first seed, nothing tested inside.
+
+    With no test fold no shortcut floor is measured either; what floors have to say, the inside run says.
+    """
+    recipe = parse_recipe(variant.text)
+    held_out = [*recipe.split.hold_out_domains, domain]
+    told = {
+        "split.method": '"fractions"',
+        "split.test": "0.0",
+        "split.seeds": json.dumps(recipe.split.seeds[:1]),
+        "split.hold_out_domains": json.dumps(held_out, ensure_ascii=False),
+    }
+    if recipe.split.tests_by_date:
+        told["split.hold_out_as"] = '"external"'
+    if recipe.unseen:
+        told["unseen"] = "{}"
+    return Variant(
+        _folder(f"{variant.name}-without-{domain}"), variant.recipe, changed(variant.text, told), variant.varied
+    )
+
+
 def plan_variants(
-    recipes: Sequence[str], vary: Mapping[str, Sequence[str]] | None = None, *, own_splits: bool = False
+    recipes: Sequence[str],
+    vary: Mapping[str, Sequence[str]] | None = None,
+    *,
+    own_splits: bool = False,
+    alone: bool = False,
 ) -> list[Variant]:
     """Every recipe in every combination of what varies, in the order given; all on the first recipe's split.
 
@@ -79,13 +123,14 @@ def plan_variants(
         recipes: as `find_recipe` understands them: shipped names, TOML files, runs, bundles.
         vary: dotted key -> values, as `hilum.recipe.changed` takes them.
         own_splits: leave every recipe its own split.
+        alone: let a single run pass, for its inside score is to be compared with what it was kept from.
 
     Raises:
         UsageError: nothing to compare, a recipe twice, two runs of one name or of one recipe, or a wrong key.
     """
     vary = vary or {}
     combinations = [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
-    if len(recipes) * len(combinations) < 2:
+    if len(recipes) * len(combinations) < 2 and not alone:
         raise UsageError("one run is no comparison; name a second recipe, or vary this one with --vary KEY=A,B")
     twice = next((name for name in recipes if recipes.count(name) > 1), None)
     if twice:
@@ -114,8 +159,12 @@ def _variant(recipe: str, text: str, told: Mapping[str, str], several: Sequence[
     varied = {key: told[key] for key in several}
     called = Path(recipe).stem if recipe.endswith(".toml") else Path(recipe).name
     words = [f"{key}={value}" for key, value in brief(varied).items()]
-    name = re.sub(r"[^\w.=+-]+", "-", "_".join([called, *words]))
-    return Variant(name, called, changed(text, told), varied)
+    return Variant(_folder("_".join([called, *words])), called, changed(text, told), varied)
+
+
+def _folder(name: str) -> str:
+    """A name that every file system takes."""
+    return re.sub(r"[^\w.=+-]+", "-", name)
 
 
 def _check_apart(variants: Sequence[Variant], given: str) -> None:

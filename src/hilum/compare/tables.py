@@ -9,6 +9,8 @@ import pandas as pd
 from hilum.compare.judging import MEASURES, Compared, Comparison
 from hilum.evaluate import Score
 
+NOT_AUDITED = "not audited"
+
 
 def comparison_table(comparison: Comparison) -> pd.DataFrame:
     """A row a run; figures as three columns each, `X`, `X_low` and `X_high`."""
@@ -29,8 +31,30 @@ def _row(row: Compared, *, chosen: bool) -> dict[str, Any]:
     told["not_paired"] = row.apart
     told |= _figure("floor", row.floor)
     told["floor_name"] = row.floor.metric.removeprefix("floor.") if row.floor else None
+    told |= {"above_floor": row.above, "audit": row.verdict or NOT_AUDITED} | _kept(row)
     told |= {"tune_loss": row.tune_loss, "chosen_on_tune": chosen, "weights": row.weights}
     return told | {"trained_parameters": row.trained, "parameters": row.parameters, "seconds": round(row.seconds, 1)}
+
+
+def _kept(row: Compared) -> dict[str, Any]:
+    """The mean over kept-out domains, its difference to the first run's, and each domain's AUROC or shares."""
+    if row.kept is None:
+        return {}
+    told: dict[str, Any] = _figure("kept_out", row.kept.mean) | _figure("kept_out_difference", row.kept.difference)
+    told["kept_out_paired_in"] = "; ".join(row.kept.paired)
+    for part in row.kept.parts:
+        name = f"without_{part.domain}"
+        told |= _figure(name, part.area) | {f"{name}_films": part.films, f"{name}_groups": part.groups}
+        for share in part.shares:
+            told |= _figure(f"{name}_{share_name(share)}", share)
+        if part.without.failed:
+            told[f"{name}_failed"] = part.without.failed
+    return told
+
+
+def share_name(share: Score) -> str:
+    """`specificity`, or of several classes `recall_CLASS`."""
+    return share.metric if share.at else f"{share.metric}_{share.label}"
 
 
 def _figure(name: str, score: Score | None) -> dict[str, float | None]:
@@ -45,6 +69,8 @@ def as_dict(comparison: Comparison) -> Mapping[str, object]:
         "runs": [row | {"varied": dict(told.variant.varied)} for row, told in zip(rows, comparison.rows, strict=True)],
         "seeds": [asdict(seeds) for seeds in comparison.seeds],
         "chosen_on_tune": comparison.chosen,
+        "kept_out_domains": list(comparison.domains),
+        "choice": asdict(comparison.choice) if comparison.choice else None,
         "notes": list(comparison.notes),
     }
 
@@ -53,7 +79,11 @@ def difference_text(row: Compared, measure: str = "auroc") -> str:
     """`+0.012 [-0.004, +0.028]`, or why there is no paired difference."""
     if row.differences is None:
         return row.apart or "-"
-    score = row.differences.get(measure)
+    return signed_text(row.differences.get(measure))
+
+
+def signed_text(score: Score | None) -> str:
+    """A difference with its interval; a dash where there is none."""
     if score is None or score.value is None:
         return "-"
     bounds = "" if score.low is None or score.high is None else f" [{_signed(score.low)}, {_signed(score.high)}]"

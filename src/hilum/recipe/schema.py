@@ -59,10 +59,11 @@ class Films(_Part):
     """`first` keeps one of several films with the same bytes or the same picture; `all` keeps them, in one group."""
     masked: bool = False
     """Keep only films that come with a lung mask, as `preprocess.lungs` needs them: to compare runs with such."""
-    domain: str = "source"
-    """Column of the index that tells where a film comes from, for `schedule.balance`, `schedule.robust` and
-    `network.project`: `source`, or one that is finer, such as `attr.location`. A film that states none counts under its
-    source."""
+    domain: str | None = None
+    """Column of the index that tells where a film comes from, for `schedule.balance`, `schedule.robust`,
+    `network.project`, `split.hold_out_domains` and the floor `source`: `source`, or one that is finer, such as
+    `attr.location`. A film that states none counts under its source. Where it is left out: `attr.collection` of sets
+    put together from others, else `source`."""
 
     @field_validator("manufacturers")
     @classmethod

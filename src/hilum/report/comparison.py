@@ -1,6 +1,7 @@
 """A comparison for readers, on a page and in a terminal: runs side by side, nothing ranked by a test score."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,18 +9,35 @@ from markupsafe import Markup
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hilum.audit.attached import audit_of
 from hilum.compare import MEASURES, Compared, Comparison, comparison_table, difference_text
 from hilum.console import table
+from hilum.errors import DataError
 from hilum.evaluate import Score, spelt
 from hilum.files import write_text, written_aside
 from hilum.report import comparison_figures as figures
+from hilum.report import comparison_kept as kept
+from hilum.report.comparison_dots import kept_figure
 from hilum.report.html import Plot, render
 from hilum.report.pages import write_run_report
 from hilum.report.tables import Grid
-from hilum.report.wording import figure, floor_name, headline, interval, metric_name
+from hilum.report.wording import figure, headline, interval, metric_name
 from hilum.run import Run
 
 PAGE, TABLE = "comparison.html", "comparison.csv"
+
+
+def with_verdicts(comparison: Comparison) -> Comparison:
+    """The comparison with the verdict of each run's audit, where there is one of these very figures."""
+    rows, notes = [], list(comparison.notes)
+    for row in comparison.rows:
+        try:
+            audit = audit_of(row.run)
+        except DataError as error:
+            audit = None
+            notes.append(f"The audit of {row.variant.name} is not shown: {error}.")
+        rows.append(replace(row, verdict=audit.verdict.value if audit else None))
+    return replace(comparison, rows=tuple(rows), notes=tuple(notes))
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:
@@ -49,7 +67,6 @@ def format_comparison(comparison: Comparison) -> RenderableType:
         (
             names[row.variant.name] + (" (chosen on tune)" if row.variant.name == comparison.chosen else ""),
             f"{row.evaluation.n_films} ({row.evaluation.n_groups})",
-            f"{row.floor.value:.3f} {row.floor.metric.removeprefix('floor.')}" if row.floor else "-",
             "-" if row.tune_loss is None else f"{row.tune_loss:.3f}",
             row.weights.partition(":")[0],
             f"{row.trained:,}\nof {row.parameters:,}",
@@ -58,12 +75,17 @@ def format_comparison(comparison: Comparison) -> RenderableType:
         for row in comparison.rows
     ]
     head = ("run", "accuracy", "macro F1", _area(comparison), "difference to the first")
-    more = ("run", "films (groups)", "best floor", "tune loss", "weights", "parameters", "seconds")
-    parts: list[RenderableType] = [table("", head, scores, right=head[1:]), "", table("", more, made, right=more[-2:])]
+    more = ("run", "films (groups)", "tune loss", "weights", "parameters", "seconds")
+    parts: list[RenderableType] = [kept.evidence_table(comparison, _area(comparison)), ""]
+    parts += [kept.domains_table(comparison), ""] if comparison.kept_domains else []
+    parts += [table("", head, scores, right=head[1:]), "", table("", more, made, right=more[-2:])]
     for spread in comparison.seeds:
         told = [f"{_measure(comparison, m)} {mean:.3f} ± {spread.deviation[m]:.3f}" for m, mean in spread.mean.items()]
         whose = f"{comparison.name_of(spread)}, seeds {', '.join(map(str, spread.seeds))}"
         parts.append(Text(f"\n{whose}: mean ± standard deviation {', '.join(told)}"))
+    if comparison.choice:
+        best = f"Chosen on kept-out domains: {names[comparison.choice.best]}."
+        parts.append(Text(f"\n{best} {kept.choice_text(comparison.choice)}"))
     return Group(*parts, *(Text(f"\n{note}") for note in comparison.notes))
 
 
@@ -78,7 +100,7 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
     chosen = next((row for row in comparison.rows if row.variant.name == comparison.chosen), None)
     return render(
         "comparison.html.j2",
-        title=f"{len(comparison.rows)} runs side by side",
+        title="One run, inside and kept out" if len(names) == 1 else f"{len(names)} runs side by side",
         comparison=comparison,
         first=names[comparison.rows[0].variant.name],
         chosen=chosen,
@@ -86,7 +108,11 @@ def comparison_page(comparison: Comparison, folder: Path) -> str:
         names=names,
         films=_films(comparison),
         plots=_plots(comparison),
-        scores=_scores(comparison, names, folder),
+        evidence=kept.evidence_grid(comparison, _links(comparison, names, folder), _area(comparison)),
+        kept=kept.domains_grid(comparison, names),
+        choice=kept.choice_grid(comparison, names),
+        choice_text=kept.choice_text(comparison.choice) if comparison.choice else "",
+        scores=_scores(comparison, names),
         training=_training(comparison, names),
         seeds=_seeds(comparison),
     )
@@ -102,7 +128,7 @@ def _films(comparison: Comparison) -> str:
     if len(told) > 1:
         return "The runs tested different films"
     films, groups = told.pop()
-    return f"Each tested on n = {films:,} films of {groups:,} groups"
+    return f"{'Each tested' if len(comparison.rows) > 1 else 'Tested'} on n = {films:,} films of {groups:,} groups"
 
 
 def _area(comparison: Comparison) -> str:
@@ -120,6 +146,8 @@ def _plots(comparison: Comparison) -> dict[str, Plot]:
     rows, area = comparison.rows, _area(comparison)
     by_name = dict(zip(figures.drawn_names(list(comparison.names.values())), rows, strict=True))
     drawn = {}
+    if comparison.kept_domains:
+        drawn["kept"] = kept_figure(by_name, comparison.kept_domains, area, name="kept")
     histories = {name: row.run.history for name, row in by_name.items()}
     if any(history["tune_loss"].notna().any() for history in histories.values()):
         drawn["overlay"] = figures.learning_overlay(histories)
@@ -139,6 +167,8 @@ def _plots(comparison: Comparison) -> dict[str, Plot]:
 
 
 _CAPTIONS = {
+    "kept": "Each run inside and on every domain it was kept from, with the mean over domains and its 95 % interval; "
+    "what lies in the tinted band is reached inside without a look at a lung.",
     "overlay": "Tune loss and tune accuracy by epoch, the mean of a run's divisions while all of them run; a dot marks "
     "the lowest tune loss.",
     "roc": "Receiver operating characteristic of each run on its tested films: of two classes the positive one's, of "
@@ -152,25 +182,28 @@ _CAPTIONS = {
 }
 
 
-def _scores(comparison: Comparison, names: Mapping[str, str], folder: Path) -> Grid:
+def _scores(comparison: Comparison, names: Mapping[str, str]) -> Grid:
     rows = tuple(
         (
-            _link(row, names[row.variant.name], folder),
+            names[row.variant.name],
             f"{row.evaluation.n_films:,}\n{row.evaluation.n_groups:,} groups",
             *(_cell(row.scores[measure]) for measure in MEASURES),
             _difference(row),
-            _floor(row),
         )
         for row in comparison.rows
     )
-    head = ("run (its report)", "films", "accuracy", "macro F1", _area(comparison), "difference to the first", "floor")
-    note = "In brackets 95 % intervals from resampling groups. Floor: the highest reached without a look at a lung."
-    return Grid(caption="Scores, in the order asked for", head=head, rows=rows, note=note)
+    head = ("run", "films", "accuracy", "macro F1", _area(comparison), "difference to the first")
+    note = "In brackets 95 % intervals from resampling groups."
+    return Grid(caption="Scores inside, in the order asked for", head=head, rows=rows, note=note)
 
 
-def _link(row: Compared, name: str, folder: Path) -> str:
-    report = (row.run.folder / "report.html").relative_to(folder).as_posix()
-    return Markup('<a href="{}">{}</a>').format(quote(report), name)
+def _links(comparison: Comparison, names: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Run -> its name as a link to its report."""
+    reports = {row.variant.name: row.run.folder / "report.html" for row in comparison.rows}
+    return {
+        run: Markup('<a href="{}">{}</a>').format(quote(report.relative_to(folder).as_posix()), names[run])
+        for run, report in reports.items()
+    }
 
 
 def _cell(score: Score | None) -> str:
@@ -180,10 +213,6 @@ def _cell(score: Score | None) -> str:
 def _difference(row: Compared) -> str:
     score = (row.differences or {}).get("auroc")
     return figures.signed_text(score).replace(" [", "\n[") if score else row.apart or "–"
-
-
-def _floor(row: Compared) -> str:
-    return f"{figure(row.floor.value)}\n{floor_name(row.floor)}" if row.floor else "not measured"
 
 
 def _training(comparison: Comparison, names: Mapping[str, str]) -> Grid:

@@ -8,6 +8,7 @@ with `read_folder`.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -101,4 +102,8 @@ def read_source(name: str, root: Path) -> Iterator[Radiograph]:
         raise DataError(f"{error}; for the layout run: hilum sources show {name}") from error
     if first is None:
         raise DataError(f"{folder} lists no film of '{name}'; for the layout run: hilum sources show {name}")
-    return chain([first], films)
+    return (_with_collection(film, source.collection_of(film)) for film in chain([first], films))
+
+
+def _with_collection(film: Radiograph, name: str | None) -> Radiograph:
+    return film if name is None else replace(film, attributes={**film.attributes, "collection": name})

@@ -23,6 +23,7 @@ References:
 import datetime as dt
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hilum.records import Modality, Radiograph, View
 from hilum.sources.causes import COMPOSITE
@@ -120,4 +121,19 @@ def _within(film: Radiograph, before: dt.date | None, after: dt.date | None) -> 
     return (before is None or span[1] < before) and (after is None or span[0] >= after)
 
 
-SOURCE = Source(sheet=SHEET, read=read)
+def publisher(film: Radiograph) -> str | None:
+    """The site a film was published on: radiopaedia.org, eurorad.org, a journal's; None where no address is stated.
+
+    >>> address = {"url": "https://www.eurorad.org/case/16660"}
+    >>> publisher(Radiograph(image_id="a", source=NAME, path=Path("a.png"), attributes=address))
+    'eurorad.org'
+    """
+    address = film.attributes.get("case_url") or film.attributes.get("url") or ""
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        return None
+    return (host or "").removeprefix("www.") or None
+
+
+SOURCE = Source(sheet=SHEET, read=read, collection=publisher)

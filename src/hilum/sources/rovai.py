@@ -37,6 +37,12 @@ SHEET = Datasheet(
     counts={"films": 48, "covid": 8, "normal": 20, "pneumonia": 20, "bacterial": 16, "viral": 4},
     views="PA (COVID), AP (the rest), stated per class",
     labels=(NORMAL, COVID19, BACTERIAL_PNEUMONIA, VIRAL_PNEUMONIA),
+    collections={
+        COVID19: "covid_chestxray",
+        NORMAL: "kermany",
+        BACTERIAL_PNEUMONIA: "kermany",
+        VIRAL_PNEUMONIA: "kermany",
+    },
     licence="children's films CC BY 4.0; COVID films per image",
     citation="GitHub Mjrovai/covid19Xray; Kermany et al. Cell 172:1122, 2018; Cohen et al. arXiv:2003.11597",
     homepages=("https://github.com/Mjrovai/covid19Xray",),

@@ -37,6 +37,7 @@ SHEET = Datasheet(
     counts={"films": 680, "BACTERIA": 197, "COVID": 140, "NORMAL": 200, "VIRAL": 143},
     views="PA (COVID), AP (the rest), stated per class",
     labels=tuple(CLASSES.values()),
+    collections={label: "covid_chestxray" if label == COVID19 else "kermany" for label in CLASSES.values()},
     licence="repository GPL-2.0; children's films CC BY 4.0; COVID films per image",
     citation="GitHub sandrofab/Covid-X-ray; Kermany et al. Cell 172:1122, 2018; Cohen et al. arXiv:2003.11597",
     homepages=("https://github.com/sandrofab/Covid-X-ray",),
