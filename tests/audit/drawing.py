@@ -51,6 +51,7 @@ def with_known_lungs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lungs where the films of this module have them."""
     monkeypatch.setattr("hilum.lungs.lungs_bundle", Lungs)
     monkeypatch.setattr("hilum.lungs.made.lungs_bundle", Lungs)
+    monkeypatch.setattr("hilum.predict.lungs_bundle", Lungs)
     monkeypatch.setattr("hilum.lungs.made.ViewFilter", Open)
 
 
@@ -61,7 +62,12 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         del processes, total
         return spread(function, items, processes=1)
 
-    for name in ("hilum.cache.spread", "hilum.projection.in_order", "hilum.audit.frozen.in_order"):
+    for name in (
+        "hilum.cache.spread",
+        "hilum.projection.in_order",
+        "hilum.audit.asking.in_order",
+        "hilum.predict.in_order",
+    ):
         monkeypatch.setattr(name, alone)
 
 
@@ -73,7 +79,8 @@ def planted_index(
     Args:
         root: folder to write to.
         films: how many.
-        tells: what goes with being ill: `border`, `lungs`, `marker`; with `source` lungs are streaked in the first.
+        tells: what goes with being ill: `border`, `lungs`, `gap` between them, `marker`; with `source` lungs are
+            streaked in the first.
         sources: names, in turn by patient.
         seed: of films and patients.
         lesions: also write masks of what is ill in lungs.
@@ -104,6 +111,8 @@ def _film(rng: np.random.Generator, ill: bool, first: bool, tells: tuple[str, ..
         film[30:62, 26:40] += 0.4 * (ill != first)
     if "source" in tells and first:
         film[24:72:4, 54:72] += 0.4
+    if "gap" in tells and ill:
+        film[26:70, 44:52] += 0.4
     if "border" in tells and ill:
         film[:8] = film[-8:] = 0.95
     if "marker" in tells and ill:

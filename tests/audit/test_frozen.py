@@ -13,10 +13,10 @@ from hilum.audit import changes, frozen
 from hilum.audit.changes import CORNERS, MARKED, PAINTED, PERTURBED, Picture
 from hilum.audit.check import Verdict
 from hilum.audit.runs import subject_elsewhere, subject_of_run
-from hilum.errors import DataError
+from hilum.errors import DataError, UsageError
 from hilum.run import train_run
 
-from .drawing import planted_index, with_known_lungs, without_processes
+from .drawing import Lungs, planted_index, with_known_lungs, without_processes
 
 FILMS = 120
 RECIPE = """\
@@ -142,14 +142,85 @@ def test_too_few_films_are_not_asked_of(runs):
         frozen.unfitted_films(replace(subject, divisions=(replace(subject.divisions[0], table=few),)))
 
 
-def test_a_bundle_that_reads_lungs_cut_out_is_not_asked_without_them(runs):
-    subject = subject_of_run(runs["lungs"])
-    masked = subject.recipe.model_copy(
-        update={"preprocess": subject.recipe.preprocess.model_copy(update={"lungs": "only"})}
-    )
-    finding = frozen.ask_lungs_out(replace(subject, recipe=masked))
-    assert finding.verdict == Verdict.SKIPPED
-    assert "already cut out" in finding.reason
+@pytest.fixture(scope="module")
+def cropped(tmp_path_factory) -> dict[str, Path]:
+    """Runs that see no more than the box of the lungs that hilum draws: what tells is in the lungs, or between them."""
+    made = {}
+    for tells in ("lungs", "gap"):
+        root = tmp_path_factory.mktemp(tells)
+        made[tells] = root / "run"
+        text = RECIPE.replace("size_px = 64", 'size_px = 64\nlungs = "crop"\nmasks = "made"')
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("HILUM_CACHE", str(root / "cache"))
+            with_known_lungs(patched)
+            train_run(text, None, made[tells], given=planted_index(root / "films", FILMS, tells), processes=1)
+    return made
+
+
+def test_a_bundle_that_sees_the_lungs_box_is_asked_with_the_box_and_without_the_lungs(cropped):
+    found = {tells: frozen.ask_lungs_out(subject_of_run(run)) for tells, run in cropped.items()}
+    assert found["lungs"].verdict == Verdict.PASS
+    assert found["lungs"].worst.value < 0.3
+    assert found["gap"].verdict == Verdict.FAIL, "what is between the lungs is left"
+    assert found["gap"].worst.value > 0.8
+    assert "the model sees the box of the lungs that were there" in found["gap"].says
+    assert found["gap"].details["sees"] == "crop"
+
+
+def test_lungs_are_drawn_anew_on_every_changed_film(cropped, monkeypatch):
+    sizes = []
+
+    class Sees(Lungs):
+        def probabilities(self, frames):
+            sizes.append(len(frames))
+            return super().probabilities(frames)
+
+    monkeypatch.setattr("hilum.predict.lungs_bundle", Sees)
+    finding = frozen.ask_perturbation(subject_of_run(cropped["lungs"]))
+    assert sizes == [1 + len(PERTURBED)] * (FILMS // 2)
+    assert finding.verdict == Verdict.PASS
+    assert finding.details["no lung found"] == {}
+
+
+def test_a_film_whose_lungs_are_lost_by_a_change_counts_as_flipped_and_is_counted(cropped, monkeypatch):
+    class Loses(Lungs):
+        def probabilities(self, frames):
+            found = super().probabilities(frames)
+            found[frames.mean((1, 2)) < 40] = 0
+            return found
+
+    monkeypatch.setattr("hilum.predict.lungs_bundle", Loses)
+    monkeypatch.setattr(frozen, "PERTURBED", {"darkness": _dark})
+    finding = frozen.ask_perturbation(subject_of_run(cropped["lungs"]))
+    assert finding.worst.value == 1
+    assert finding.details["no lung found"] == {"darkness": FILMS // 2}
+    assert f"on up to {FILMS // 2} films no lung is found" in finding.says
+    assert finding.details["examples"]["darkness"][0]["to"] == "no lung found"
+
+
+def test_films_without_lungs_as_they_are_are_never_asked_of(cropped, monkeypatch):
+    class Misses(Lungs):
+        asked = 0
+
+        def probabilities(self, frames):
+            found = super().probabilities(frames)
+            Misses.asked += 1
+            found[:] *= Misses.asked % 4 > 0
+            return found
+
+    monkeypatch.setattr("hilum.predict.lungs_bundle", Misses)
+    finding = frozen.ask_perturbation(subject_of_run(cropped["lungs"]))
+    assert finding.worst.n == FILMS // 2 * 3 // 4
+    assert finding.details["no lung found"] == {}
+
+
+def test_a_bundle_is_not_asked_by_lungs_that_it_was_not_taught_with(cropped, monkeypatch):
+    class Other(Lungs):
+        digest = "b2" * 32
+
+    monkeypatch.setattr("hilum.predict.lungs_bundle", Other)
+    with pytest.raises(UsageError, match="taught with lungs that bundle a1a1a1a1a1a1 drew"):
+        frozen.ask_markers(subject_of_run(cropped["lungs"]))
 
 
 def grey(height: int = 200, width: int = 160) -> Picture:
@@ -208,3 +279,17 @@ def test_lungs_that_are_not_known_cannot_be_hidden():
     lungs[30:60, 20:60] = True
     hidden = changes.without_lungs(replace(grey(), lungs=lungs)).pixels
     assert np.ptp(hidden[60:120, 40:120]) == 0, "a mask of another size is brought to the film's"
+
+
+def test_of_a_box_of_lungs_only_the_lungs_are_hidden():
+    lungs = np.zeros((200, 160), bool)
+    lungs[50:150, 30:60] = lungs[50:150, 100:130] = True
+    lungs[90:110, 30:45] = False  # a dent, such as a consolidated part leaves
+    picture = replace(grey(), lungs=lungs)
+    left = changes.without_drawn_lungs(picture)
+    assert np.ptp(left.pixels[lungs]) == 0
+    assert np.ptp(left.pixels[90:110, 30:60]) == 0, "the dent is hidden too"
+    assert np.array_equal(left.pixels[:, 70:90], picture.pixels[:, 70:90]), "what is between them is not"
+    assert np.array_equal(left.lungs, lungs)
+    with pytest.raises(DataError, match="no lung mask"):
+        changes.without_drawn_lungs(grey())

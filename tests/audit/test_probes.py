@@ -1,5 +1,6 @@
 """Probes trained anew: what tells the label, or the source, is planted where a test knows it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,20 @@ def test_a_source_that_shows_in_the_lungs_is_told_within_a_label(tmp_path):
     assert {one.of for one in finding.measured} == {"of ill", "of well"}
     assert finding.worst.value > 0.3
     assert np.sum(finding.details["labels"][0]["confusion"]) == 64
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["tells the label", "dealt by lot"])
+def test_hospitals_that_look_different_fail_only_where_they_tell_the_label(tmp_path, monkeypatch, tells):
+    question = replace(probes.QUESTIONS["source-within-label"], fail=0.15)  # 128 films do not reach beyond .3
+    monkeypatch.setattr(probes, "QUESTIONS", {**probes.QUESTIONS, question.name: question})
+    asked = subject(tmp_path, 128, "source", sources=("here", "there"))
+    about_source = probes.ask_source(asked)
+    assert about_source.verdict == Verdict.PASS
+    if tells:
+        monkeypatch.setattr(probes, "ask_source", lambda _: replace(about_source, verdict=Verdict.WARN))
+    finding = probes.ask_source_within_label(asked)
+    assert finding.verdict == (Verdict.FAIL if tells else Verdict.WARN)
+    assert ("gains nothing by it" in finding.says) != tells
 
 
 def test_a_source_in_name_only_is_not_told(tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hilum.audit import running, table
-from hilum.audit.check import Finding, Measured, Question, Verdict, found, judge, worst
+from hilum.audit.check import Finding, Limits, Measured, Verdict, found, judge, outdated, skipped, worst
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.result import as_dict, headline, load_audit, verdict_words
 from hilum.audit.running import run_audit
@@ -34,8 +34,9 @@ def test_questions_are_numbered_and_the_table_is_in_their_order():
 
 def test_limits_lie_in_order():
     for question in QUESTIONS.values():
-        if question.warn is not None and question.fail is not None:
-            assert (question.warn < question.fail) != question.low_is_bad
+        for limits in (Limits(question.warn, question.fail), *question.own.values()):
+            if limits.warn is not None and limits.fail is not None:
+                assert (limits.warn < limits.fail) != question.low_is_bad
 
 
 def test_chance_and_bound_are_both_needed():
@@ -55,6 +56,46 @@ def test_the_worst_measurement_decides_and_leads():
     assert (finding.verdict, finding.worst.of) == (Verdict.FAIL, "b")
     assert found(QUESTIONS["edges"], [mild], "?", at_least=Verdict.FAIL).verdict == Verdict.FAIL
     assert found(QUESTIONS["edges"], [bad], "?", at_most=Verdict.PASS).verdict == Verdict.PASS
+
+
+def edge(of, low):
+    return Measured(of=of, value=low + 0.05, low=low, high=low + 0.1, p=0.001, n=99)
+
+
+@pytest.mark.parametrize(
+    ("low", "border", "thumbnail"),
+    [
+        (0.59, "PASS", "PASS"),
+        (0.65, "WARN", "PASS"),
+        (0.72, "WARN", "WARN"),
+        (0.8, "FAIL", "WARN"),
+        (0.91, "FAIL", "FAIL"),
+    ],
+)
+def test_a_measurement_with_limits_of_its_own_is_judged_by_them(low, border, thumbnail):
+    """A thumbnail shows disease, a border does not."""
+    question = QUESTIONS["edges"]
+    assert [judge(question, edge(of, low)).value for of in ("border", "thumbnail")] == [border, thumbnail]
+    assert judge(question, edge("histogram", low)) == judge(question, edge("thumbnail", low))
+    assert judge(question, edge("corners", low)) == judge(question, edge("border", low))
+
+
+def test_a_finding_keeps_what_each_measurement_was_judged_by():
+    """The border is past its limit, the thumbnail is not, though its value is the larger."""
+    finding = found(QUESTIONS["edges"], [edge("thumbnail", 0.68), edge("border", 0.62)], "?")
+    assert (finding.verdict, finding.worst.of) == (Verdict.WARN, "border")
+    assert finding.limits == (Limits(0.6, 0.75), Limits(0.7, 0.9))
+    assert skipped(QUESTIONS["edges"], "why").limits == ()
+
+
+def test_a_finding_judged_by_other_limits_is_known_as_such():
+    question = QUESTIONS["edges"]
+    finding = found(question, [edge("thumbnail", 0.68), edge("border", 0.62)], "?")
+    assert not outdated(question, finding)
+    assert not outdated(question, skipped(question, "why"))
+    assert outdated(replace(question, own={}), finding)
+    assert outdated(replace(question, fail=0.8), finding)
+    assert outdated(question, replace(finding, limits=())), "it was kept when findings did not tell their limits"
 
 
 def test_nothing_asked_is_no_pass():
@@ -113,6 +154,17 @@ def test_a_verdict_that_was_written_over_is_refused(make_subject, tmp_path):
             load_audit(tmp_path / "wrong.json")
     with pytest.raises(DataError, match="does not exist"):
         load_audit(tmp_path / "none.json")
+
+
+def test_a_verdict_by_limits_that_are_no_longer_in_force_is_refused(make_subject, tmp_path):
+    told = as_dict(run_audit(make_subject(planted()), tmp_path, only=["source"]))
+    (told_of,) = told["findings"]
+    assert told_of["limits"][0] == {"warn": 0.6, "fail": 0.8}
+    untold = {key: value for key, value in told_of.items() if key != "limits"}
+    for other in ({**told_of, "limits": [{"warn": 0.5, "fail": 0.8}]}, {**told_of, "limits": []}, untold):
+        (tmp_path / "old.json").write_text(json.dumps({**told, "findings": [other]}))
+        with pytest.raises(DataError, match="other limits"):
+            load_audit(tmp_path / "old.json")
 
 
 def test_an_answer_to_no_question_is_refused(make_subject, tmp_path):
@@ -182,8 +234,11 @@ def test_checks_are_named_or_numbered(make_subject, tmp_path):
 def test_a_changed_limit_is_judged_anew(make_subject, tmp_path, monkeypatch):
     run_audit(make_subject(), tmp_path, only=["provenance"])
     before = json.loads((tmp_path / "checks" / "provenance.json").read_text())["key"]
-    question: Question = replace(QUESTIONS["provenance"], warn=5)
-    changed = replace(table.CHECKS["provenance"], question=question)
-    monkeypatch.setattr(running, "CHECKS", {**table.CHECKS, "provenance": changed})
-    run_audit(make_subject(), tmp_path, only=["provenance"])
-    assert json.loads((tmp_path / "checks" / "provenance.json").read_text())["key"] != before
+    limits = {"licence": Limits(5, None)}
+    for question in (replace(QUESTIONS["provenance"], warn=5), replace(QUESTIONS["provenance"], own=limits)):
+        changed = replace(table.CHECKS["provenance"], question=question)
+        monkeypatch.setattr(running, "CHECKS", {**table.CHECKS, "provenance": changed})
+        run_audit(make_subject(), tmp_path, only=["provenance"])
+        after = json.loads((tmp_path / "checks" / "provenance.json").read_text())["key"]
+        assert after != before
+        before = after

@@ -1,7 +1,9 @@
 """Where maps of the audited bundle lie: in lungs where these tell the label, elsewhere where the border does."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from hilum.audit.runs import subject_of_run
 from hilum.errors import DataError
 from hilum.run import train_run
 
-from .drawing import planted_index, with_known_lungs, without_processes
+from .drawing import LEFT, RIGHT, planted_index, with_known_lungs, without_processes
 from .test_frozen import RECIPE
 
 FINER = RECIPE.replace('pooling = "grid3"', 'pooling = "grid3"\nlevel = -3')
@@ -51,6 +53,30 @@ def test_maps_lie_in_lungs_where_lungs_tell_more_than_where_the_border_does(runs
     assert details["maps"] == len(details["ratios"]) <= details["films"] == 32
     assert set(details[saliency.KEPT]) == {"head", "all"}
     assert details["examples"][0]["ratio"] == min(details["ratios"])
+
+
+def test_maps_of_a_bundle_that_sees_the_lungs_box_are_held_against_the_box_and_shown(tmp_path, monkeypatch):
+    text = FINER.replace("size_px = 64", 'size_px = 64\nlungs = "crop"\nmasks = "made"')
+    index = planted_index(tmp_path / "films", 64, "lungs")
+    run = train_run(text, None, tmp_path / "run", given=index, processes=1)
+    subject = replace(subject_of_run(run.folder), out=tmp_path / "audit")
+    finding = saliency.ask_saliency_in_lungs(subject)
+    seen = finding.details["of the part seen"]
+    box = (RIGHT[0].stop - RIGHT[0].start) * (LEFT[1].stop - RIGHT[1].start)
+    lungs = 2 * (RIGHT[0].stop - RIGHT[0].start) * (RIGHT[1].stop - RIGHT[1].start)
+    assert seen["area"] == pytest.approx(lungs / box, rel=0.1)
+    assert seen["ratio"] == pytest.approx(seen["energy"] / seen["area"], rel=0.1)
+    assert "of the part of the film that the model sees" in finding.says
+    assert finding.pictures == ("saliency-in-lungs-worst.png", "saliency-in-lungs-ordinary.png")
+    for name in finding.pictures:
+        sheet = cv2.imread(str(tmp_path / "audit" / name))
+        assert sheet is not None
+        assert sheet.shape[1] > 1000
+        assert (sheet.max(2).astype(int) - sheet.min(2) > 100).any(), "maps have colour"
+
+
+def test_without_a_folder_no_picture_is_written(runs):
+    assert saliency.ask_saliency_on_lesions(subject_of_run(runs["lungs"])).pictures == ()
 
 
 def test_maps_that_weights_hardly_change_are_a_warning_at_most(runs, monkeypatch):

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from hilum.audit import selftest, tested
-from hilum.audit.check import Verdict
+from hilum.audit.check import Measured, Verdict, found
 from hilum.audit.planted import KINDS, MARKS, Plant, Stock, draw_cohort, stock_of
 from hilum.audit.questions import QUESTIONS
+from hilum.audit.result import Audit
 from hilum.audit.selftest import self_test
 from hilum.audit.subject import Subject
 from hilum.audit.tested import Seen, SelfTest, Trial, ask_self_test, audit_key, remembered, rows_of
@@ -115,6 +116,17 @@ def test_a_control_has_the_same_films_and_marks_but_labels_by_lot(stock: Stock, 
     assert (labels == 1).all()
 
 
+@pytest.mark.parametrize("kind", MARKS)
+def test_a_scattered_control_has_the_same_films_and_disease_but_marks_by_lot(stock: Stock, kind: str) -> None:
+    planted = table_of(draw_cohort(stock, Plant(kind=kind), seed=3)).set_index("image_id")
+    control = table_of(draw_cohort(stock, Plant(kind=kind, scattered=True), seed=3)).set_index("image_id")
+    for column in ("target", "ill", "patient_id"):
+        assert control[column].equals(planted[column])
+    marked = control["mark"] == kind
+    assert marked.sum() == (planted["mark"] == kind).sum() == planted["ill"].sum()
+    assert 0.25 < marked[control["ill"]].mean() < 0.75
+
+
 def test_cohorts_repeat_with_their_seed_and_differ_without(stock: Stock) -> None:
     one, again, other = (draw_cohort(stock, Plant(kind="frame"), seed=seed, films=30) for seed in (4, 4, 5))
     assert one.digest == again.digest != other.digest
@@ -134,6 +146,8 @@ def test_wrong_plants_and_lost_films_are_refused(stock: Stock, tmp_path: Path) -
         Plant(kind="markr")
     with pytest.raises(UsageError, match="strength of a planted frame is 2"):
         Plant(kind="frame", strength=2)
+    with pytest.raises(UsageError, match="a view is no mark that could be scattered; name one of marker"):
+        Plant(kind="view", scattered=True)
     (tmp_path / "simulated").mkdir()
     told = (stock.root / "simulated" / "index.csv").read_text(encoding="utf-8")
     (tmp_path / "simulated" / "index.csv").write_text(told, encoding="utf-8")
@@ -164,7 +178,8 @@ def test_a_row_says_which_check_saw_what() -> None:
 
 @pytest.fixture
 def small(stock: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The self-test of one kind by one check, on drawn films."""
+    """The self-test of one kind by one check, on drawn films; without torch, so that no probe is trained."""
+    monkeypatch.setattr(selftest, "find_spec", lambda _name: None)
     monkeypatch.setattr(selftest, "ASKED", ("edges",))
     monkeypatch.setattr(selftest, "make_stock", lambda *_args, **_named: stock)
     monkeypatch.setattr(selftest, "KINDS", {"frame": KINDS["frame"]})
@@ -187,6 +202,38 @@ def test_a_planted_frame_is_found_its_control_passes_and_check_22_says_so(stock:
     assert "1 of 1 planted shortcuts were flagged and 0 of 1 controls accused" in finding.says
 
 
+def test_a_probe_is_shown_a_mark_that_tells_a_visible_disease_and_the_same_mark_scattered(
+    stock: Stock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe's own answers are made up: it must keep its score where the mark tells the label, and only there."""
+    pytest.importorskip("torch")
+    shown: list[pd.DataFrame] = []
+
+    def audited(subject: Subject, _folder: Path, *, only: tuple[str, ...]) -> Audit:
+        assert only == ("lungs-out-retrained",)
+        shown.append(table_of(subject))
+        marked = shown[-1]["mark"] == selftest.OUTSIDE
+        kept = float((marked == shown[-1]["ill"]).mean())
+        one = Measured(of="lungs hidden", value=kept, low=kept - 0.05, high=1, p=0.001 if kept > 0.9 else 0.5, n=40)
+        finding = found(QUESTIONS["lungs-out-retrained"], [one], "?")
+        return Audit(
+            title="t", kind="scores", subject_digest="", index_digest="", bundle_digest=None, score=None, external=None,
+            findings=(finding,), n_films=40, n_groups=20,
+        )  # fmt: skip
+
+    monkeypatch.setattr(selftest, "run_audit", audited)
+    monkeypatch.setattr(selftest, "make_stock", lambda *_args, **_named: stock)
+    monkeypatch.setattr(selftest, "KINDS", {})
+    monkeypatch.setattr(selftest, "PROBE_FILMS", 40)
+    made = self_test(tmp_path)
+    assert [len(films) for films in shown] == [40, 40]
+    assert all((films["ill"] == (films["target"] == "covid19")).all() for films in shown)
+    planted, control = made.trials
+    assert (planted.verdict, control.verdict, made.verdict) == (Verdict.FAIL, Verdict.PASS, Verdict.PASS)
+    assert rows_of(made)[0][0] == "marker, lungs hidden"
+    assert planted.seen[0].check == "lungs-out-retrained"
+
+
 @pytest.mark.usefixtures("small")
 def test_an_audit_that_sees_nothing_fails(stock: Stock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selftest, "ASKED", ("attributes",))
@@ -204,8 +251,9 @@ def test_an_answer_about_another_audit_or_a_damaged_one_is_not_remembered(
     made = self_test(tmp_path)
     assert remembered() == made
     with monkeypatch.context() as patched:
-        patched.setattr(tested, "QUESTIONS", {**QUESTIONS, "edges": replace(QUESTIONS["edges"], warn=0.7)})
-        assert audit_key() != made.key
-        assert remembered() is None
+        for name, change in (("edges", {"warn": 0.7}), ("edges", {"own": {}}), ("lungs-out-retrained", {"warn": 0.3})):
+            patched.setattr(tested, "QUESTIONS", {**QUESTIONS, name: replace(QUESTIONS[name], **change)})
+            assert audit_key() != made.key
+            assert remembered() is None
     tested.memory().write_text("{", encoding="utf-8")
     assert remembered() is None

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.audit.check import Verdict
+from hilum.audit import shortcuts
+from hilum.audit.check import Measured, Verdict
 from hilum.audit.shortcuts import ask_attributes, ask_edges, ask_header, ask_source
-from hilum.errors import DataError
+from hilum.errors import DataError, UsageError
 
 from .conftest import film_table, halves
 
@@ -28,10 +29,11 @@ def thumbnails(films, *, planted):
 
 PLANTS = {
     "source": lambda films: films.assign(source=text(np.where(covid(films), "here", "there"))),
+    "collection": lambda films: films.assign(**{"attr.collection": text(np.where(covid(films), "a", "b"))}),
     "header": lambda films: films.assign(bytes=films["width"] * films["height"] // np.where(covid(films), 2, 5)),
     "attributes": lambda films: films.assign(sex=films["sex"].mask(covid(films))),
 }
-ASKS = {"source": ask_source, "header": ask_header, "attributes": ask_attributes}
+ASKS = {"source": ask_source, "collection": ask_source, "header": ask_header, "attributes": ask_attributes}
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -41,6 +43,15 @@ def test_a_planted_shortcut_fails(make_subject, name):
     assert finding.worst.value > 0.9
     assert finding.worst.p < 0.01
     json.dumps(dict(finding.details), allow_nan=False)
+
+
+def test_a_named_column_tells_where_films_come_from(make_subject):
+    films = film_table(200).assign(source="one")
+    films["attr.ward"] = text(np.where(covid(films), "a", "b"))
+    assert ask_source(make_subject(films)).verdict == Verdict.SKIPPED
+    assert ask_source(make_subject(films, domain="attr.ward")).verdict == Verdict.FAIL
+    with pytest.raises(UsageError, match=r"attr\.wrd"):
+        make_subject(films, domain="attr.wrd")
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -92,6 +103,37 @@ def test_a_bright_edge_fails(make_subject, planted, verdict):
     if planted:
         assert finding.worst.of != "corners"
         assert "border" in finding.details["roc"]
+
+
+def whiter(films, *, share):
+    """Whiter films of a share of the positive ones: what consolidation does, and no shortcut."""
+    rng = np.random.default_rng(2)
+    made = rng.integers(0, 200, (len(films), 32, 32)).astype(np.uint8)
+    made[covid(films) & (rng.random(len(films)) < share), 8:24, 8:24] += 40
+    return made
+
+
+def test_what_disease_does_to_a_thumbnail_is_no_warning_and_a_total_shortcut_is(make_subject):
+    films = film_table(200)
+    finding = ask_edges(make_subject(films, look=lambda films, root, watch: whiter(films, share=0.3)))
+    shown = {one.of: one for one in finding.measured}
+    assert finding.verdict == Verdict.PASS
+    assert shown["histogram"].low > 0.6, "it would have been a warning by the limit of borders"
+    total = ask_edges(make_subject(films, look=lambda films, root, watch: whiter(films, share=1.0)))
+    assert total.verdict == Verdict.FAIL
+
+
+def test_the_sentence_is_about_the_measurement_that_decides(make_subject, monkeypatch):
+    """The border is past its limit; the thumbnail, though it tells the label better, is not past its own."""
+    lows = {"border": 0.62, "corners": 0.4, "thumbnail": 0.68, "histogram": 0.5}
+
+    def measured(subject, name, predicted):
+        return Measured(of=name, value=lows[name] + 0.05, low=lows[name], high=0.9, p=0.001, n=200)
+
+    monkeypatch.setattr(shortcuts, "measured_floor", measured)
+    finding = ask_edges(make_subject(look=lambda films, root, watch: thumbnails(films, planted=False)))
+    assert (finding.verdict, finding.worst.of) == (Verdict.WARN, "border")
+    assert finding.says == "From a film's border alone the label is told with AUROC 0.670 [0.620, 0.900]."
 
 
 def test_films_that_are_gone_are_said(make_subject):

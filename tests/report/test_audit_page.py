@@ -215,7 +215,7 @@ def test_every_question_stands_once_with_what_was_found(page: Page, audit: Audit
         if finding.measured:
             assert question.because in page.words
             assert question.metric in page.words
-            assert all(limit in page.words for limit in limit_texts(question))
+            assert all(limit in page.words for limit in limit_texts(question, finding.measured[0]))
 
 
 def test_every_verdict_is_a_word_and_a_glyph(text: str, audit: Audit) -> None:
@@ -347,6 +347,31 @@ def test_limits_are_marked_as_zones_and_verdicts_by_shape() -> None:
     assert "bad 0.900 [0.800–0.950], FAIL; fair" in svg, "those who do not see it are told"
 
 
+def test_a_measurement_with_limits_of_its_own_is_drawn_and_told_with_them() -> None:
+    question = QUESTIONS["edges"]
+    rows = [measured(0.72, 0.64, 0.8, of=name) for name in ("border", "thumbnail")]
+    finding = found(question, rows, "says")
+    svg = measured_plot(finding, question, name="own")
+    assert svg is not None
+    told = words(svg)
+    assert "border, WARN > 0.6, FAIL > 0.75" in told
+    assert "thumbnail, WARN > 0.7, FAIL > 0.9" in told
+    assert "border 0.720 [0.640–0.800], WARN; thumbnail 0.720 [0.640–0.800], PASS." in svg
+    assert "Limits: border WARN &gt; 0.6, FAIL &gt; 0.75; thumbnail WARN &gt; 0.7, FAIL &gt; 0.9." in svg
+    grid = detail_grids(finding)[0]
+    assert [(row[0], row[-1]) for row in grid.rows] == [
+        ("border", "WARN > 0.6, FAIL > 0.75"),
+        ("thumbnail", "WARN > 0.7, FAIL > 0.9"),
+    ]
+    assert "limits" not in detail_grids(found(QUESTIONS["markers"], rows, "says"))[0].head
+
+
+def test_a_row_of_the_summary_tells_the_limits_of_what_decides(audit: Audit) -> None:
+    alone = found(QUESTIONS["edges"], [measured(0.95, 0.92, 0.99, of="thumbnail")], "says")
+    row = summary_grid(dataclasses.replace(audit, findings=(alone,)), {}).rows[0]
+    assert "WARN > 0.7, FAIL > 0.9" in row
+
+
 def test_where_low_is_bad_zones_lie_on_the_other_side() -> None:
     question = QUESTIONS["gate"]
     svg = measured_plot(found(question, [measured(0.9, 0.8, 0.94)], "says"), question, name="low")
@@ -457,7 +482,7 @@ def test_without_audit_and_explanations_the_run_s_page_has_neither(run_folder: P
     assert told.audit is None
     assert told.verdict is None
     page = Page(run_report(told))
-    assert "audit verdict: not audited yet" in page.words
+    assert "audit verdict: not audited " in page.words
     assert not {"#audit", "audit/audit.html", "explain/explanations.html"} & {link["href"] for link in page.all("a")}
 
 
@@ -514,6 +539,21 @@ def test_the_summary_names_every_finding_and_links_to_no_page_that_is_not_there(
     assert "audit verdict: FAIL" in page.words
     assert "groups-across-folds FAIL 2" in page.words
     assert "The whole audit" not in page.words
+
+
+def test_the_page_opens_with_what_the_audit_adds_to_floor_and_unseen_source(
+    audit: Audit, evaluation: Evaluation
+) -> None:
+    inside = tuple(one for one in evaluation.scores if one.fold == "test")
+    unseen = {"unseen": {"value": 0.55, "low": 0.45, "high": 0.65, "n": 44}, "by": "probe"}
+    probed = Finding(check="unseen-source", verdict=Verdict.WARN, says="?", details=unseen)
+    others = tuple(one for one in audit.findings if one.check != "unseen-source")
+    made = dataclasses.replace(audit, findings=(*others, probed), external=None)
+    lower = tuple(dataclasses.replace(one, value=0.6) for one in evaluation.floors)
+    told = dataclasses.replace(evaluation, scores=inside, floors=lower)
+    page = Page(run_report(RunReport(title="t", recipe_name="r", recipe_toml="", evaluation=told, audit=made)))
+    assert f"{made.floor.value:.3f} in the audit ({made.floor.of})" in page.words
+    assert "Sources never seen 0.550 [0.450–0.650] a probe's, n = 44" in page.words
 
 
 def test_a_probe_s_curve_lies_beside_the_model_s() -> None:

@@ -7,7 +7,7 @@
     questions   the 23 questions and their limits
     chance      permutation nulls
     probes      small classifiers of the audit's own, on films without lungs, on lungs alone, without a source
-    frozen      the audited bundle on films that were changed, and `changes`: how
+    frozen      the audited bundle on films that were changed, `changes`: how, and `asking`: what it says
     saliency    where its maps lie
     gate        pictures that its input gate should refuse
     lungless    films with their lungs hidden
@@ -16,6 +16,7 @@
     table       which function answers which question, and what it needs to know
     running     all of them, in order, to be continued where they were interrupted
     result      the audit: findings, verdict, headline
+    attached    ... that goes along with a bundle, and the line in which score and verdict stand together
 
 Nothing here needs torch but `runs` and the checks that ask a network.
 """

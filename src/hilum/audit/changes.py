@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.audit.lungless import blanked, hidden_of
+from hilum.audit.lungless import blanked, hidden_of, hulls_of
 from hilum.errors import DataError
 from hilum.preprocess import Mask
 
@@ -55,16 +55,30 @@ def same(picture: Picture) -> Picture:
 
 
 def without_lungs(picture: Picture) -> Picture:
-    """The lungs hidden under the mean of what is around them.
+    """The box around the lungs hidden under the mean of what is around it.
 
     Raises:
         DataError: it is not known where they are.
     """
+    return replace(picture, pixels=blanked(picture.pixels, hidden_of(_lungs_of(picture))))
+
+
+def without_drawn_lungs(picture: Picture) -> Picture:
+    """No more than the lungs hidden, for a bundle that sees no more than their box; where they were stays known.
+
+    Raises:
+        DataError: it is not known where they are.
+    """
+    return replace(picture, pixels=blanked(picture.pixels, hulls_of(_lungs_of(picture))))
+
+
+def _lungs_of(picture: Picture) -> Mask:
+    """The lungs at the film's size."""
     if picture.lungs is None or not picture.lungs.any():
         raise DataError("there is no lung mask of it")
     size = picture.pixels.shape[::-1]
-    lungs = cv2.resize(picture.lungs.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    return replace(picture, pixels=blanked(picture.pixels, hidden_of(lungs)))
+    lungs: Mask = cv2.resize(picture.lungs.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    return lungs
 
 
 def resized(picture: Picture) -> Picture:

@@ -25,6 +25,16 @@ class Verdict(StrEnum):
     FAIL = "FAIL"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A value past `warn` is a warning, past `fail` a failure; None for none."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    warn: float | None
+    fail: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One check: what it asks, and where its limits lie.
@@ -39,6 +49,7 @@ class Question:
         low_is_bad: values below the limits are the bad ones.
         basis: `evidence`, published or measured; or `proposed`.
         because: of what the limits were set.
+        own: limits of measurements that have others than the question, by what they are of.
         about: what the answer accuses: the data set, whatever is trained on it; the model; or the audit itself.
     """
 
@@ -52,6 +63,11 @@ class Question:
     basis: Literal["evidence", "proposed"]
     because: str
     about: Literal["data set", "model", "audit"]
+    own: Mapping[str, Limits] = field(default_factory=dict, hash=False)
+
+    def limits_of(self, measured: "Measured") -> Limits:
+        """What a measurement is judged by."""
+        return self.own.get(measured.of) or Limits(self.warn, self.fail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +105,8 @@ class Finding:
         check: name of the question.
         verdict: the worst of its measurements.
         says: one plain sentence with the figures in it.
-        measured: what was measured; empty where it was skipped.
+        measured: what was measured, the worst first; empty where it was skipped.
+        limits: what each measurement was judged by, in their order.
         reason: why it was skipped.
         details: whatever else a reader may want, plain values: curves, pairs of films, tables.
         pictures: files beside the audit's JSON, of which the first convinces most.
@@ -101,6 +118,7 @@ class Finding:
     verdict: Verdict
     says: str
     measured: tuple[Measured, ...] = ()
+    limits: tuple[Limits, ...] = ()
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
@@ -129,10 +147,16 @@ def judge(question: Question, measured: Measured) -> Verdict:
         return Verdict.PASS
     bound = measured.high if question.low_is_bad else measured.low
     sure = measured.value if measured.counts or bound is None else bound
-    for limit, verdict in ((question.fail, Verdict.FAIL), (question.warn, Verdict.WARN)):
+    limits = question.limits_of(measured)
+    for limit, verdict in ((limits.fail, Verdict.FAIL), (limits.warn, Verdict.WARN)):
         if limit is not None and (sure < limit if question.low_is_bad else sure > limit):
             return verdict
     return Verdict.PASS
+
+
+def ranked(question: Question, measured: Sequence[Measured]) -> list[Measured]:
+    """The worst verdict first, and of one verdict the worst value."""
+    return sorted(measured, key=lambda one: (_badness(judge(question, one)), _towards_bad(question, one)))[::-1]
 
 
 def found(
@@ -156,15 +180,21 @@ def found(
         details: plain values, without NaN.
         pictures: names of files beside the audit's JSON.
     """
-    ranked = sorted(measured, key=lambda one: (_badness(judge(question, one)), _towards_bad(question, one)))[::-1]
+    ordered = ranked(question, measured)
     return Finding(
         check=question.name,
-        verdict=min(max(judge(question, ranked[0]), at_least, key=_badness), at_most, key=_badness),
+        verdict=min(max(judge(question, ordered[0]), at_least, key=_badness), at_most, key=_badness),
         says=says,
-        measured=tuple(ranked),
+        measured=tuple(ordered),
+        limits=tuple(question.limits_of(one) for one in ordered),
         details=details or {},
         pictures=tuple(pictures),
     )
+
+
+def outdated(question: Question, finding: Finding) -> bool:
+    """Whether a finding was judged by other limits than the question has now."""
+    return finding.limits != tuple(question.limits_of(one) for one in finding.measured)
 
 
 def skipped(question: Question, reason: str) -> Finding:

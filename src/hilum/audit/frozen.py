@@ -6,57 +6,52 @@ films but a tune fold, the tune fold. That fold stopped the fitting and set the 
 networks of the single folds are not kept.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import binom
 
 from hilum import metrics
 from hilum.audit.areas import examples_of, figure, kept_share, roc_of
+from hilum.audit.asking import WHOLE, Asked, ask_bundle
 from hilum.audit.chance import permuted_p
 from hilum.audit.changes import (
     MARKED,
     PAINTED,
     PERTURBED,
-    Change,
-    Picture,
     marked_elsewhere,
     painted_elsewhere,
     painted_over,
-    same,
+    without_drawn_lungs,
     without_lungs,
 )
-from hilum.audit.check import Finding, Measured, Question, found, skipped
+from hilum.audit.check import Finding, Measured, Question, found
 from hilum.audit.lungless import films_with_lungs
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.sampling import some_films
 from hilum.audit.subject import Subject
-from hilum.errors import DataError, UnreadableFilm
-from hilum.evaluate import arranged
+from hilum.errors import DataError
 from hilum.metrics import Bools, Floats, Ints
-from hilum.parallel import CRASHED, Crashed, in_batches, in_order
-from hilum.pixels import read_film
-from hilum.preprocess import HALF, Frame, Preprocess
-from hilum.scoring import FEWEST, Predicted
+from hilum.preprocess import Preprocess
+from hilum.scoring import FEWEST
 from hilum.selection import TARGET
 from hilum.split import Split
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.bundle import Bundle
-
 MOST_FILMS = 100
 """Films that are changed in many ways; each way is a pass through the network."""
+MOST_REDRAWN = 75
+"""The same, where lungs are drawn on each of them each way, which takes five times as long."""
 MOST_BLANKED = 300
 """Films that are shown twice only."""
-AT_ONCE = 16
-WHOLE, BLANKED = "whole", "lungs hidden"
+BLANKED = "lungs hidden"
+SEES = {
+    "crop": "; the model sees the box of the lungs that were there, and no more",
+    "only": "; the model sees the outline of the lungs that were there, and no more",
+    "not": "; the model sees films without lungs anyway",
+}
+"""What a bundle sees of a film without its lungs, by what it does with lungs."""
 
 
 def unfitted_films(subject: Subject) -> tuple[pd.DataFrame, str]:
@@ -93,107 +88,20 @@ def _two_classes(films: pd.DataFrame) -> pd.DataFrame:
     return films.reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the bundle said of films, as they are and changed.
-
-    Attributes:
-        films: index rows.
-        bundle: that was asked.
-        logits: change -> (F, classes).
-    """
-
-    films: pd.DataFrame
-    bundle: "Bundle"
-    logits: Mapping[str, NDArray[np.float32]]
-
-    def decisions(self, change: str) -> NDArray[np.str_]:
-        """The label decided on for each film (F,), as `hilum predict` decides."""
-        from hilum.predict import decide, findings_of
-
-        rows = self.bundle.probabilities(self.logits[change])
-        return np.array([decide(findings_of(self.bundle, row)) for row in rows])
-
-    def flipped(self, change: str) -> Floats:
-        """1 for each film (F,) that is decided otherwise than as it is."""
-        changed: Floats = (self.decisions(change) != self.decisions(WHOLE)).astype(np.float64)
-        return changed
-
-    def predicted(self, change: str) -> Predicted:
-        """The probabilities as arrays."""
-        from hilum.fitting import prediction_table
-
-        table = prediction_table(self.films, self.bundle.classes, self.logits[change], self.bundle.temperature)
-        table = table.assign(repeat=0, fold="test")
-        return arranged(table, self.films.set_index("image_id"), tuple(self.bundle.classes), "test")[0]
-
-
-def ask_bundle(subject: Subject, films: pd.DataFrame, changes: Mapping[str, Change]) -> Asked:
-    """Show the bundle each film as it is and changed; decoded once.
-
-    Raises:
-        DataError: a film cannot be read.
-        BundleError: the bundle cannot be trusted.
-    """
-    from hilum.bundle import load_bundle
-
-    if subject.bundle_folder is None:
-        raise DataError("there is no bundle of hilum to ask")
-    bundle = load_bundle(subject.bundle_folder)
-    ways = {WHOLE: same, **changes}
-    work = partial(_shown, preprocess=bundle.preprocess, changes=tuple(ways.values()))
-    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ways}
-    done = 0
-    with subject.watch("ask of changed films") as progress:
-        for batch in in_batches(in_order(work, list(_items(films, subject.root))), AT_ONCE):
-            frames = np.stack([_frames(path, made) for (_, path, _), made in batch], axis=1)
-            for name, of_change in zip(ways, frames, strict=True):
-                logits[name].append(bundle.logits(of_change))
-            done += len(batch)
-            progress(done, len(films))
-    return Asked(films, bundle, {name: np.concatenate(parts) for name, parts in logits.items()})
-
-
-Item = tuple[int, "Path", "Path | None"]
-
-
-def _items(films: pd.DataFrame, root: "Path") -> Sequence[Item]:
-    masks = films["lung_mask"] if "lung_mask" in films else [pd.NA] * len(films)
-    pairs = enumerate(zip(films["path"], masks, strict=True))
-    return [(number, root / path, None if pd.isna(mask) else root / mask) for number, (path, mask) in pairs]
-
-
-def _shown(item: Item, *, preprocess: Preprocess, changes: Sequence[Change]) -> list[Frame] | str:
-    """The film's frame after each change; whole, for what is compressed or halved small is another thing."""
-    number, path, mask = item
-    try:
-        lungs = read_film(mask).pixels >= HALF if mask else None
-        picture = Picture(read_film(path).pixels, lungs, number)
-        shown = [change(picture) for change in changes]
-        return [preprocess.frame(one.pixels, one.lungs) for one in shown]
-    except (UnreadableFilm, DataError, OSError) as error:
-        return str(error)
-
-
-def _frames(path: "Path", made: "list[Frame] | str | Crashed[Item]") -> list[Frame]:
-    if isinstance(made, list):
-        return made
-    raise DataError(f"film {path.name} cannot be shown: {CRASHED if isinstance(made, Crashed) else made}")
-
-
 def ask_lungs_out(subject: Subject) -> Finding:
     """4: the bundle on films whose lungs are hidden under a plain grey."""
     question = QUESTIONS["lungs-out"]
-    if subject.recipe is not None and subject.recipe.preprocess.masked:
-        return skipped(question, "the bundle reads films with lungs already cut out or hidden; see lungs-out-retrained")
+    sees = subject.recipe.preprocess if subject.recipe else Preprocess()
     films, which = unfitted_films(subject)
-    films, undrawn = films_with_lungs(some_films(films, MOST_BLANKED), subject.root, subject.watch)
-    asked = ask_bundle(subject, films, {BLANKED: without_lungs})
+    films, undrawn = some_films(films, MOST_BLANKED), dict[str, int]()
+    if not sees.masked or sees.masks == "made":
+        films, undrawn = films_with_lungs(films, subject.root, subject.watch)
+    asked = ask_bundle(subject, films, {BLANKED: without_drawn_lungs if sees.masked else without_lungs})
     whole, without = asked.predicted(WHOLE), asked.predicted(BLANKED)
     one, area, left = kept_share(BLANKED, whole, without, subject.resamples)
     says = (
         f"With lungs hidden the model has AUROC {left}, on whole films {area}: "
-        f"{figure(one.value, one.low, one.high)} of it is left ({len(films)} {which})."
+        f"{figure(one.value, one.low, one.high)} of it is left ({len(films)} {which}){SEES.get(sees.lungs, '')}."
     )
     details = {
         "auroc": {WHOLE: area.plain, BLANKED: left.plain},
@@ -202,6 +110,7 @@ def ask_lungs_out(subject: Subject) -> Finding:
         "films": len(films),
         "which": which,
         "no lungs drawn": undrawn,
+        "sees": sees.lungs,
     }
     return found(question, [one], says, details=details)
 
@@ -210,9 +119,10 @@ def ask_markers(subject: Subject) -> Finding:
     """13: decisions that flip when markers are painted over or put in, against as large a change elsewhere."""
     question = QUESTIONS["markers"]
     films, which = unfitted_films(subject)
-    films = some_films(films, MOST_FILMS)
+    films = some_films(films, _most(subject))
     controls = {"elsewhere painted": painted_elsewhere, "marker elsewhere": marked_elsewhere}
-    asked = ask_bundle(subject, films, {PAINTED: painted_over, **MARKED, **controls})
+    asked = ask_bundle(subject, films, {PAINTED: painted_over, **MARKED, **controls}, anew=True)
+    films = asked.films
     pairs = {PAINTED: "elsewhere painted"} | dict.fromkeys(MARKED, "marker elsewhere")
     measured = []
     for change, control in pairs.items():
@@ -224,7 +134,7 @@ def ask_markers(subject: Subject) -> Finding:
     elsewhere = float(asked.flipped(pairs[worst.of]).mean())
     says = (
         f"With {worst.of}, {_percent(worst)} of the decisions flip; with as large a change elsewhere {elsewhere:.1%} "
-        f"({len(films)} {which})."
+        f"({len(films)} {which}){_refused(asked, list(pairs))}."
     )
     details = _flips(asked, [*pairs, *controls.keys()]) | {"which": which, "controls": pairs}
     return found(question, measured, says, details=details)
@@ -234,16 +144,24 @@ def ask_perturbation(subject: Subject) -> Finding:
     """19: decisions that flip under changes that no reader would notice; p against the limit of the warning."""
     question = QUESTIONS["perturbation"]
     films, which = unfitted_films(subject)
-    films = some_films(films, MOST_FILMS)
-    asked = ask_bundle(subject, films, PERTURBED)
+    films = some_films(films, _most(subject))
+    asked = ask_bundle(subject, films, PERTURBED, anew=True)
+    films = asked.films
     measured = []
     for change in PERTURBED:
         flips = asked.flipped(change)
         p = min(1.0, len(PERTURBED) * _above_p(flips, _groups(films), question))
         measured.append(_share(change, flips, films, subject.resamples, p))
     worst = max(measured, key=lambda one: one.value)
-    says = f"With {worst.of}, {_percent(worst)} of the decisions flip ({len(films)} {which})."
+    refused = _refused(asked, list(PERTURBED))
+    says = f"With {worst.of}, {_percent(worst)} of the decisions flip ({len(films)} {which}){refused}."
     return found(question, measured, says, details=_flips(asked, list(PERTURBED)) | {"which": which})
+
+
+def _most(subject: Subject) -> int:
+    """Films that can be afforded."""
+    sees = subject.recipe.preprocess if subject.recipe else Preprocess()
+    return MOST_REDRAWN if sees.masked and sees.masks == "made" else MOST_FILMS
 
 
 def _groups(films: pd.DataFrame) -> Ints:
@@ -284,6 +202,12 @@ def _percent(one: Measured) -> str:
     return f"{one.value:.1%}{bounds}"
 
 
+def _refused(asked: Asked, changes: Sequence[str]) -> str:
+    """How many decisions flipped because no lung is found any more: whoever asks gets another answer, if a safe one."""
+    lost = max(asked.refused(change) for change in changes)
+    return f"; on up to {lost} films no lung is found after a change, which counts as a flip" if lost else ""
+
+
 def _flips(asked: Asked, changes: Sequence[str], most: int = 8) -> dict[str, Any]:
     """Share of films that flip under each change, and the first that do: from which label to which."""
     before, ids = asked.decisions(WHOLE), asked.films["image_id"].to_numpy()
@@ -294,4 +218,5 @@ def _flips(asked: Asked, changes: Sequence[str], most: int = 8) -> dict[str, Any
         told = zip(ids[rows], before[rows], after[rows], strict=True)
         examples[change] = [{"image_id": str(i), "from": str(a), "to": str(b)} for i, a, b in list(told)[:most]]
     shares = {change: float(asked.flipped(change).mean()) for change in changes}
-    return {"films": len(ids), "flips": shares, "examples": examples}
+    lost = {change: asked.refused(change) for change in changes if asked.refused(change)}
+    return {"films": len(ids), "flips": shares, "no lung found": lost, "examples": examples}

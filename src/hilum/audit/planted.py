@@ -9,7 +9,9 @@ A plant of strength s marks a share s of the positive films and no other. Views 
 instead: (1 + s) / 2 of the positive films have the trait and (1 - s) / 2 of the others. Either way the mark alone has
 an AUROC of (1 + s) / 2, as that of `hilum simulate --plant` at a strength of (1 + s) / 2.
 
-The shuffled control of a planted cohort is the same cohort with its labels dealt to its patients once more.
+The shuffled control of a planted cohort is the same cohort with its labels dealt to its patients once more. Where
+disease is to be told in control and plant alike, the marks are dealt instead: the scattered control has the same films
+with the same disease, and the marks on as many films, whatever their label.
 """
 
 import csv
@@ -67,6 +69,8 @@ class Plant:
     kind: str | None = None
     strength: float = 1.0
     shuffled: bool = False
+    scattered: bool = False
+    """A mark lies on as many films, but by lot."""
     disease: bool = True
     """False: not even disease knows the label."""
 
@@ -75,6 +79,8 @@ class Plant:
             raise unknown_name("plant", self.kind, KINDS)
         if not 0 <= self.strength <= 1:
             raise UsageError(f"the strength of a planted {self.kind} is {self.strength}; give 0 (none) to 1 (always)")
+        if self.scattered and self.kind not in MARKS:
+            raise UsageError(f"a {self.kind} is no mark that could be scattered; name one of {', '.join(MARKS)}")
 
 
 @dataclass(frozen=True)
@@ -185,7 +191,8 @@ def draw_cohort(stock: Stock, plant: Plant, *, seed: int, films: int | None = No
     marked = np.zeros(len(rows), bool)
     if plant.kind in MARKS:
         ours = np.flatnonzero(positive[rows])
-        marked[rng.permutation(ours)[: round(plant.strength * len(ours))]] = True
+        among = np.arange(len(rows)) if plant.scattered else ours
+        marked[rng.permutation(among)[: round(plant.strength * len(ours))]] = True
     label = _dealt(owner[rows], rng) if plant.shuffled else positive[rows]
     mark = plant.kind if plant.kind in MARKS else None
     looks = [

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from hilum.audit.check import Finding, Measured, Question, Verdict, worst
+from hilum.audit.check import Finding, Measured, Question, Verdict, outdated, worst
 from hilum.audit.questions import QUESTIONS
 from hilum.errors import DataError
 from hilum.files import write_json
-from hilum.scoring import Score, spelt
+from hilum.scoring import Score, in_one_line, spelt
 
 FORMAT = 1
 FLOORS = ("source", "header", "edges", "attributes")
@@ -110,6 +110,12 @@ class Audit:
         n = int(told.get("n", 0))
         return replace(self.score, fold="external", value=value, low=low, high=high, n=n, n_positive=None)
 
+    @property
+    def of_a_probe(self) -> bool:
+        """Whether `unseen` is the score of a probe trained for it, and not the model's own."""
+        finding = self.find(UNSEEN)
+        return self.external is None and finding is not None and finding.details.get("by") == "probe"
+
 
 def question_of(finding: Finding) -> Question:
     """What a finding answers."""
@@ -118,27 +124,22 @@ def question_of(finding: Finding) -> Question:
 
 def headline(audit: Audit) -> str:
     """Score, shortcut floor, what is above it, score on unseen sources and verdict, in one line: always together."""
-    area = "AUROC"
-    if audit.score is not None:
-        area = "macro AUROC" if audit.score.metric == "macro_auroc" else "AUROC"
-        where = "" if audit.score.fold == "test" else f" on {audit.score.fold} films"
-        said = [f"{area} {spelt(audit.score)}{where} (n = {audit.n_films} films, {audit.n_groups} groups)"]
-    else:
-        said = ["score not measured"]
-    floor, above, unseen = audit.floor, audit.above_floor, audit.unseen
-    said.append(f"shortcut floor {floor.value:.3f} ({floor.of})" if floor else "shortcut floor not measured")
-    if above is not None:
-        said.append(f"above the floor {round(above, 3) + 0.0:+.3f}")
-    if unseen != audit.score:
-        said.append(f"unseen source {spelt(unseen)}{_by(audit)}" if unseen else "unseen source not measured")
-    return " · ".join([*said, verdict_words(audit)])
+    floor, unseen = audit.floor, audit.unseen
+    told = in_one_line(
+        audit.score,
+        audit.n_films,
+        audit.n_groups,
+        floor=(floor.value, floor.of) if floor else None,
+        unseen="" if unseen is not None and unseen == audit.score else unseen_words(audit),
+    )
+    return f"{told} · {verdict_words(audit)}"
 
 
-def _by(audit: Audit) -> str:
-    """Whose score on unseen sources it is, where it is not the model's."""
-    finding = audit.find(UNSEEN)
-    probe = audit.external is None and finding is not None and finding.details.get("by") == "probe"
-    return " (a probe's)" if probe else ""
+def unseen_words(audit: Audit) -> str | None:
+    """The score on unseen sources, and whose it is where it is not the model's; None where none was measured."""
+    if audit.unseen is None:
+        return None
+    return spelt(audit.unseen) + (" (a probe's)" if audit.of_a_probe else "")
 
 
 def verdict_words(audit: Audit) -> str:
@@ -186,6 +187,8 @@ def load_audit(path: Path) -> Audit:
         raise DataError(f"{path.name} is not an audit hilum wrote; audit again") from error
     if any(one.check not in QUESTIONS for one in audit.findings):
         raise DataError(f"{path.name} answers a question that this hilum does not ask; audit again")
+    if any(outdated(question_of(one), one) for one in audit.findings):
+        raise DataError(f"{path.name} was judged by other limits than this hilum's; audit again")
     if (verdict, said) != (audit.verdict.value, headline(audit)):
         raise DataError(f"{path.name} states a verdict that its findings do not give; audit again")
     return audit

@@ -8,9 +8,9 @@ import pandas as pd
 
 from hilum import metrics
 from hilum.audit.chance import auroc_p, one_source_p
-from hilum.audit.check import Finding, Measured, Question, found, skipped
+from hilum.audit.check import Finding, Measured, Question, found, ranked, skipped
 from hilum.audit.questions import QUESTIONS
-from hilum.audit.subject import Subject
+from hilum.audit.subject import ORIGIN, Subject
 from hilum.floors import ATTRIBUTE_WORDS, HEADER_NUMBERS, HEADER_WORDS, floor_scores
 from hilum.scoring import Predicted
 from hilum.selection import TARGET
@@ -24,7 +24,7 @@ def ask_source(subject: Subject) -> Finding:
     """1: the label frequencies of each source; and labels that one source alone has."""
     question = QUESTIONS["source"]
     films = subject.films
-    if films["source"].nunique() < 2:
+    if films[ORIGIN].nunique() < 2:
         return skipped(question, f"all films come from one source by name, {films['source'].iloc[0]}")
     predicted = subject.floors(["source"])["source"]
     if predicted is None:
@@ -34,18 +34,18 @@ def ask_source(subject: Subject) -> Finding:
     says = f"From the name of the source alone the label is told with {_figure(measured[0], subject)}."
     if alone:
         says += f" All films of {' and of '.join(one.of for one in alone)}."
-    details = {"roc": _curves(predicted), "tables": {"source": levels_by_class(subject, "source")}}
+    details = {"roc": _curves(predicted), "tables": {"source": levels_by_class(subject, ORIGIN)}}
     return found(question, measured, says, details=details)
 
 
 def _labels_of_one_source(subject: Subject) -> list[Measured]:
     """A fact, not an estimate: its value is the share 1, and p the chance that it came about by itself."""
     films = subject.films
-    groups = films.groupby("group_id", sort=False)["source"].first().value_counts()
+    groups = films.groupby("group_id", sort=False)[ORIGIN].first().value_counts()
     said = []
     for name in subject.classes:
         theirs = films[films[TARGET] == name]
-        if len(set(theirs["source"])) != 1:
+        if len(set(theirs[ORIGIN])) != 1:
             continue
         count = int(theirs["group_id"].nunique())
         p = one_source_p(count, np.asarray(groups, np.int64))
@@ -94,12 +94,14 @@ def _one_floor(subject: Subject, question: Question, name: str, what: str, detai
 
 
 def ask_edges(subject: Subject) -> Finding:
-    """5: four ways to look at a film without seeing a lung."""
+    """5: four ways to look at a film without seeing a lung.
+
+    Disease can be seen in two of them, thumbnail and histogram; these have limits of their own.
+    """
     question = QUESTIONS["edges"]
     floors = {name: made for name, made in subject.floors(EDGES, pixels=True).items() if made is not None}
-    measured = [measured_floor(subject, name, predicted) for name, predicted in floors.items()]
-    best = max(measured, key=lambda one: one.value)
-    says = f"From a film's {best.of} alone the label is told with {_figure(best, subject)}."
+    measured = ranked(question, [measured_floor(subject, name, predicted) for name, predicted in floors.items()])
+    says = f"From a film's {measured[0].of} alone the label is told with {_figure(measured[0], subject)}."
     curves = {name: _curves(predicted)["floor"] for name, predicted in floors.items()}
     return found(question, measured, says, details={"roc": curves})
 

@@ -17,6 +17,8 @@ from hilum.files import cache_dir, digest_of
 
 ASKED = ("source", "header", "edges", "attributes")
 """Checks that are tested: those that need films and labels only."""
+PROBED = ("lungs-out-retrained",)
+"""Those that train a probe, tested on films with disease."""
 RESULT = "self-test.json"
 
 
@@ -43,7 +45,7 @@ class Trial:
 
     Attributes:
         kind: what was planted.
-        control: labels were dealt once more, so that nothing is planted any longer.
+        control: labels were dealt once more, or marks in their stead, so that nothing is planted any longer.
         films: in the cohort.
         verdict: of the audit.
         seen: checks that did not pass, the worst first.
@@ -87,7 +89,7 @@ class SelfTest:
 
 def audit_key() -> str:
     """What the audit that is tested consists of: its version and the questions with their limits."""
-    return digest_of({"version": __version__, "asked": [asdict(QUESTIONS[name]) for name in ASKED]})
+    return digest_of({"version": __version__, "asked": [asdict(QUESTIONS[name]) for name in (*ASKED, *PROBED)]})
 
 
 def memory() -> Path:

@@ -1,6 +1,6 @@
 """The command that asks whether a classifier looks at disease or at the data set."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from hilum.process import settle
 from hilum.records import DISCLAIMER
 
 if TYPE_CHECKING:
-    from hilum.audit.check import Finding, Question
+    from hilum.audit.check import Finding
     from hilum.audit.result import Audit
     from hilum.audit.subject import Subject
 
@@ -43,9 +43,15 @@ def audit(
         typer.Option(help="CSV of any model's scores: image_id or path, p.LABEL or score, fold, reference."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="The label that a column 'score' is of.")] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Column of the index that tells where films come from, such as attr.location.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for audit.json; default RUN/audit.", file_okay=False)] = None,
     only: Annotated[list[str] | None, typer.Option(help="Make this check only, by name or number; repeatable.")] = None,
     fail_on: Annotated[FailOn | None, typer.Option(help="Exit with status 1 from this verdict on.")] = None,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Put the audit into the bundle; without --index that is done anyway.")
+    ] = False,
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Plant shortcuts, and see whether the audit finds them; with --out.")
     ] = False,
@@ -64,16 +70,33 @@ def audit(
     from hilum.audit.running import run_audit
     from hilum.report.audit import write_audit
 
+    if attach and (only or scores is not None):
+        raise UsageError("--attach goes with a whole audit of a run or a bundle: leave --only and --scores out")
     folder = out or _default_out(subject, index_file, scores)
     audited = _subject(subject, index_file, scores, label)
+    if domain is not None:
+        audited = replace(audited, domain=domain)
     made = run_audit(audited, folder, only=only, watch=watch)
     page = write_audit(made, folder, subject=audited)
+    attached = _attached(made, audited) if attach or (audited.kind == "run" and not only) else None
     if as_json:
         print_json(as_dict(made))
     else:
         _say(made, folder, page)
+        if attached:
+            OUT.print(f"attached: {attached}", highlight=False, soft_wrap=True)
     if fail_on is not None and made.verdict.value in _from(fail_on):
         raise typer.Exit(FAILED)
+
+
+def _attached(made: "Audit", audited: "Subject") -> Path | None:
+    """The audit's file in the bundle; None where there is no bundle to put it into."""
+    if audited.bundle_folder is None:
+        return None
+    from hilum.audit.attached import attach_audit
+
+    names = {*audited.films["image_id"], *audited.films["path"]}
+    return attach_audit(audited.bundle_folder, made, films=names)
 
 
 def _test_itself(out: Path | None, *, as_json: bool) -> None:
@@ -137,7 +160,7 @@ def _say(made: "Audit", folder: Path, page: Path) -> None:
     rows = []
     for finding in made.findings:
         question = question_of(finding)
-        rows.append((str(question.number), question.name, *_figures(finding), _limits(question), finding.verdict.value))
+        rows.append((str(question.number), question.name, *_figures(finding), _limits(finding), finding.verdict.value))
     columns = ("no.", "check", "value [95 %]", "p", "limits", "verdict")
     OUT.print(table(made.title, columns, rows, right=("no.", "p")))
     for finding in made.findings:
@@ -164,7 +187,11 @@ def _figures(finding: "Finding") -> tuple[str, str]:
     return value + bounds, "" if worst.p is None else f"{worst.p:.4f}"
 
 
-def _limits(question: "Question") -> str:
-    """Past what it is a warning, and a failure: `> 0.6 / 0.75`."""
-    told = " / ".join("-" if limit is None else f"{limit:g}" for limit in (question.warn, question.fail))
+def _limits(finding: "Finding") -> str:
+    """Past what its worst measurement is a warning, and a failure: `> 0.6 / 0.75`."""
+    from hilum.audit.result import question_of
+
+    question, worst = question_of(finding), finding.worst
+    limits = question.limits_of(worst) if worst else question
+    told = " / ".join("-" if limit is None else f"{limit:g}" for limit in (limits.warn, limits.fail))
     return f"{'<' if question.low_is_bad else '>'} {told}"

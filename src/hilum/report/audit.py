@@ -167,7 +167,7 @@ def _shown(finding: Finding, out: Path, subject: "Subject | None") -> Shown:
         value=value_text(worst).removesuffix(interval_text(worst)).rstrip(),
         interval=interval_text(worst),
         p=p_text(worst.p),
-        limits=limit_texts(question),
+        limits=limit_texts(question, worst),
         plots=list(_plots(finding, question, _curves_of(subject))),
         films=film_rows(finding, subject),
         pictures=[uri for name in finding.pictures if (uri := _picture(out, name)) is not None],

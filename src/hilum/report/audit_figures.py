@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hilum.audit.check import Finding, Measured, Question, Verdict, judge
+from hilum.audit.check import Finding, Limits, Measured, Question, Verdict, judge
 from hilum.evaluate import Curve
 from hilum.report import canvas
 from hilum.report.audit_tables import limit_texts, value_text
@@ -24,7 +24,7 @@ _LOOKS = {
     Verdict.WARN: (canvas.WARN, "^"),
     Verdict.PASS: (canvas.ACCENT, "o"),
 }
-_EDGES: dict[str, Any] = {"WARN": (0, (3, 1.5)), "FAIL": "-"}
+_LINES: dict[str, Any] = {"WARN": (0, (3, 1.5)), "FAIL": "-"}
 Scale = tuple[float, float]
 
 
@@ -35,10 +35,12 @@ def measured_plot(finding: Finding, question: Question, *, name: str) -> str | N
         None for a check that only counts, of which one is too many, and for one without a measurement.
     """
     rows = finding.measured[:MOST_ROWS]
-    limits = [limit for limit in (question.warn, question.fail) if limit is not None]
-    if not rows or not limits or all(one.counts and one.value == int(one.value) for one in rows):
+    of_rows = [question.limits_of(one) for one in rows]
+    limits = [limit for one in set(of_rows) for _, limit in _edges(one)]
+    if not limits or all(one.counts and one.value == int(one.value) for one in rows):
         return None
-    scale = _scale(rows, limits)
+    scale, alike = _scale(rows, limits), len(set(of_rows)) == 1
+    told = [", ".join(limit_texts(question, one)) for one in rows]
 
     def draw(sheet: Figure) -> None:
         axes = sheet.add_subplot()
@@ -46,13 +48,22 @@ def measured_plot(finding: Finding, question: Question, *, name: str) -> str | N
         axes.set_xlabel(canvas.short(question.metric, 60))
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
-        _zones(axes, question, scale, bands=[(place + 0.46, place + 0.9) for place in range(len(rows))])
-        for place, one in enumerate(rows):
-            _row(axes, place, one, question, scale)
+        for place, (one, its) in enumerate(zip(rows, of_rows, strict=True)):
+            _zones(axes, its, scale, low_is_bad=question.low_is_bad, band=(place + 0.46, place + 0.9))
+            _row(axes, place, one, one.of if alike else f"{one.of}, {told[place]}", question, scale)
+        if alike:
+            _names(axes, of_rows[0], scale, low_is_bad=question.low_is_bad)
 
     said = "; ".join(f"{one.of} {value_text(one)}, {judge(question, one).value}" for one in rows)
-    text = f"{question.metric}: {said}. Limits: {', '.join(limit_texts(question))}."
-    return canvas.svg(name, text, draw, height=78 + 16 * len(limits) + 42 * len(rows))
+    of_each = [told[0]] if alike else [f"{one.of} {its}" for one, its in zip(rows, told, strict=True)]
+    text = f"{question.metric}: {said}. Limits: {'; '.join(of_each)}."
+    named = len(limits) if alike else 0
+    return canvas.svg(name, text, draw, height=78 + 16 * named + 42 * len(rows))
+
+
+def _edges(limits: Limits) -> list[tuple[str, float]]:
+    """The limits there are, the milder first."""
+    return [(word, limit) for word, limit in (("WARN", limits.warn), ("FAIL", limits.fail)) if limit is not None]
 
 
 def _scale(rows: Sequence[Measured], limits: Sequence[float]) -> Scale:
@@ -63,41 +74,48 @@ def _scale(rows: Sequence[Measured], limits: Sequence[float]) -> Scale:
     return (low - room, min(high + room, 1.005) if high <= 1 else high + room)
 
 
-def _zones(axes: Axes, question: Question, scale: Scale, *, bands: Sequence[Scale]) -> None:
-    """WARN and FAIL tinted in bands between two heights, and named above, each on a line of its own."""
-    worse = {"WARN": question.warn, "FAIL": question.fail}
-    limits = [(word, limit) for word, limit in worse.items() if limit is not None]
-    end = scale[0] if question.low_is_bad else scale[1]
-    for place, (word, limit) in enumerate(limits):
-        colour = canvas.FAIL if word == "FAIL" else canvas.WARN
-        further = limits[place + 1][1] if place + 1 < len(limits) else end
+def _zones(axes: Axes, limits: Limits, scale: Scale, *, low_is_bad: bool, band: Scale) -> None:
+    """WARN and FAIL tinted in a band between two heights."""
+    edges, end = _edges(limits), scale[0] if low_is_bad else scale[1]
+    for place, (word, limit) in enumerate(edges):
+        colour, (low, high) = _colour(word), band
+        further = edges[place + 1][1] if place + 1 < len(edges) else end
         left, right = sorted((limit, further))
-        for low, high in bands:
-            tint = Rectangle((left, low), right - left, high - low, facecolor=colour, alpha=0.16, linewidth=0)
-            tint.set_zorder(0.5)
-            axes.add_patch(tint)
-            axes.plot((limit, limit), (low, high), color=colour, linestyle=_EDGES[word], linewidth=1.4, zorder=2)
+        tint = Rectangle((left, low), right - left, high - low, facecolor=colour, alpha=0.16, linewidth=0)
+        tint.set_zorder(0.5)
+        axes.add_patch(tint)
+        axes.plot((limit, limit), band, color=colour, linestyle=_LINES[word], linewidth=1.4, zorder=2)
+
+
+def _names(axes: Axes, limits: Limits, scale: Scale, *, low_is_bad: bool) -> None:
+    """What the zones are called and where they begin, above the axes, each on a line of its own."""
+    edges = _edges(limits)
+    for place, (word, limit) in enumerate(edges):
         share = (limit - scale[0]) / (scale[1] - scale[0])
         axes.annotate(
-            f"{word} {'<' if question.low_is_bad else '>'} {limit:g}",
+            f"{word} {'<' if low_is_bad else '>'} {limit:g}",
             (limit, 1),
-            (0, 4 + 15 * (len(limits) - 1 - place)),
+            (0, 4 + 15 * (len(edges) - 1 - place)),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             ha="right" if share > 0.7 else "left" if share < 0.3 else "center",
             va="bottom",
             fontsize=11,
             weight="bold",
-            color=colour,
+            color=_colour(word),
         )
 
 
-def _row(axes: Axes, place: int, one: Measured, question: Question, scale: Scale) -> None:
+def _colour(word: str) -> str:
+    return canvas.FAIL if word == "FAIL" else canvas.WARN
+
+
+def _row(axes: Axes, place: int, one: Measured, name: str, question: Question, scale: Scale) -> None:
     colour, marker = _LOOKS[judge(question, one)]
     height = place + 0.68
     words: dict[str, Any] = {"va": "center", "transform": axes.get_yaxis_transform(), "zorder": 5}
     told = value_text(one)
-    axes.text(0.012, place + 0.27, canvas.short(one.of, max(12, 52 - len(told))), ha="left", **words)
+    axes.text(0.012, place + 0.27, canvas.short(name, max(12, 52 - len(told))), ha="left", **words)
     axes.text(0.988, place + 0.27, told, ha="right", **words)
     axes.plot(scale, (height, height), color=canvas.RULE, linewidth=0.8, zorder=1)
     if one.low is not None and one.high is not None:
@@ -135,15 +153,16 @@ def roc_plot(curves: Mapping[str, Sequence[Curve]], model: Sequence[Curve], *, n
 
 def ratio_plot(ratios: Sequence[float], question: Question, *, name: str) -> str:
     """How many films have maps that lie in the lungs, or on lesions, so much more than chance."""
+    limits = Limits(question.warn, question.fail)
 
     def draw(sheet: Figure) -> None:
         axes = sheet.add_subplot()
-        ends = [*ratios, *(limit for limit in (question.warn, question.fail) if limit is not None)]
-        scale = (0.0, float(max(ends)) * 1.08)
+        scale = (0.0, float(max([*ratios, *(limit for _, limit in _edges(limits))])) * 1.08)
         axes.hist(np.asarray(ratios), bins=24, range=scale, color=canvas.ACCENT, alpha=0.75, linewidth=0)
         axes.set(xlim=scale, xlabel=canvas.short(question.metric, 60), ylabel="films")
         axes.grid(axis="x", visible=False)
-        _zones(axes, question, scale, bands=[axes.get_ylim()])
+        _zones(axes, limits, scale, low_is_bad=question.low_is_bad, band=axes.get_ylim())
+        _names(axes, limits, scale, low_is_bad=question.low_is_bad)
 
     text = f"{question.metric} of {len(ratios)} films, median {float(np.median(ratios)):.2f}."
     return canvas.svg(name, text, draw, height=280)

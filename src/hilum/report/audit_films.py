@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from hilum.audit.changes import MARKED, PAINTED, PERTURBED, Change, Picture, painted_over, without_lungs
+from hilum.audit.changes import (
+    MARKED,
+    PAINTED,
+    PERTURBED,
+    Change,
+    Picture,
+    painted_over,
+    without_drawn_lungs,
+    without_lungs,
+)
 from hilum.errors import HilumError
 from hilum.parallel import unwatched
 from hilum.pixels import read_film
@@ -63,10 +72,9 @@ def _hidden(details: Mapping[str, Any], subject: "Subject") -> Iterator[Row]:
     examples = told(details, "examples", _IDS) or {}
     chosen = {name: [i for i in ids if i in subject.by_id.index][:HIDDEN_EACH] for name, ids in examples.items()}
     masks = _lungs_of([image_id for ids in chosen.values() for image_id in ids], subject)
+    change = without_lungs if details.get("sees", "none") == "none" else without_drawn_lungs
     for name, ids in chosen.items():
-        shots = [
-            _shot(subject, image_id, image_id, without_lungs, masks[image_id]) for image_id in ids if image_id in masks
-        ]
+        shots = [_shot(subject, image_id, image_id, change, masks[image_id]) for image_id in ids if image_id in masks]
         if shots:
             words = name.replace("_", " ")
             yield Row(f"Lungs hidden, and still called {words}, rightly and most surely", tuple(shots))

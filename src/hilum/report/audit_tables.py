@@ -108,11 +108,11 @@ def p_text(p: float | None) -> str:
     return f"< {LEAST_P}" if p < LEAST_P else f"{p:.4f}"
 
 
-def limit_texts(question: Question) -> list[str]:
-    """`WARN > 0.6` and `FAIL > 0.75`; a limit that a check does not have is not told."""
-    sign = "<" if question.low_is_bad else ">"
-    limits = {"WARN": question.warn, "FAIL": question.fail}
-    return [f"{name} {sign} {limit:g}" for name, limit in limits.items() if limit is not None]
+def limit_texts(question: Question, one: Measured) -> list[str]:
+    """`WARN > 0.6` and `FAIL > 0.75`, that a measurement is judged by; one that it does not have is not told."""
+    sign, limits = "<" if question.low_is_bad else ">", question.limits_of(one)
+    told = {"WARN": limits.warn, "FAIL": limits.fail}
+    return [f"{name} {sign} {limit:g}" for name, limit in told.items() if limit is not None]
 
 
 def summary_grid(audit: Audit, names: Mapping[str, str]) -> Grid:
@@ -126,15 +126,16 @@ def summary_grid(audit: Audit, names: Mapping[str, str]) -> Grid:
     for finding in ordered(audit):
         question, worst = question_of(finding), finding.worst
         cells = (value_text(worst), p_text(worst.p), f"{worst.n:,}") if worst else ("–", "–", "–")
-        verdict = finding.verdict.value
-        limits = ", ".join(limit_texts(question)) or "none"
-        rows.append((names.get(finding.check, finding.check), verdict, *cells, limits, question.about))
+        limits = (", ".join(limit_texts(question, worst)) or "none") if worst else "–"
+        name = names.get(finding.check, finding.check)
+        rows.append((name, finding.verdict.value, *cells, limits, question.about))
     head = ("check", "verdict", "value [95 % interval]", "p", "n", "limits", "about")
     return Grid(caption="All checks, the worst first", head=head, rows=tuple(rows), texts=2)
 
 
 def measured_grid(finding: Finding) -> Grid:
     """Every measurement of a check; none where it is told in full beside the verdict."""
+    question = question_of(finding)
     rows = tuple(
         (
             one.of,
@@ -142,12 +143,13 @@ def measured_grid(finding: Finding) -> Grid:
             p_text(one.p),
             f"{one.n:,}",
             "–" if one.groups is None else f"{one.groups:,}",
+            *([", ".join(limit_texts(question, one))] if question.own else []),
         )
         for one in finding.measured
     )
-    head = ("measured", "value [95 % interval]", "p", "n", "groups")
-    metric = question_of(finding).metric
-    return Grid(caption=metric[0].upper() + metric[1:], head=head, rows=rows if len(rows) > 1 else ())
+    head = ("measured", "value [95 % interval]", "p", "n", "groups", *(["limits"] if question.own else []))
+    caption = question.metric[0].upper() + question.metric[1:]
+    return Grid(caption=caption, head=head, rows=rows if len(rows) > 1 else ())
 
 
 def detail_grids(finding: Finding) -> list[Grid]:
