@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -60,3 +62,32 @@ def test_a_bundle_without_a_run_needs_films(finished: Path, tmp_path: Path) -> N
 def test_missing_films_are_told(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         _run(finished, tmp_path / "nothing", "--out", tmp_path)
+
+
+def test_a_released_bundle_is_explained_by_its_name(data_pack: Path, tmp_path: Path) -> None:
+    films = sorted((data_pack / "covid_chestxray" / "images" / "frontal").glob("*.jpg"))[:2]
+    said = _run("covid19-frontal", *films, "--no-gate", "--check", "0", "--json", "--lesions", "--out", tmp_path)
+    told = json.loads(said)
+    for row in told["explanations"]:
+        assert row["refused"] is None
+        assert 0 <= row["seen_top"] < row["seen_bottom"]
+        assert 0.3 < row["lungs_area"] < 0.95, "of the box of the lungs, not of the film"
+    assert "of the box that the network sees" in " ".join(told["notes"])
+    assert "drawn by hilum's own network" in " ".join(told["notes"])
+
+
+def test_an_unknown_name_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="covid19-frontal"):
+        _run("covid19-fronta", tmp_path, "--out", tmp_path)
+
+
+def test_lesion_masks_of_a_folder_are_held_against_maps(finished: Path, drawn: Index, tmp_path: Path) -> None:
+    film = drawn.path(drawn.films["path"].iloc[0])
+    mask = np.zeros((80, 80), np.uint8)
+    mask[:40] = 255
+    (tmp_path / "masks").mkdir()
+    cv2.imwrite(str(tmp_path / "masks" / f"{film.stem}.png"), mask)
+    asked = ("--lesion-masks", tmp_path / "masks", "--no-lungs", "--no-gate", "--check", "0", "--json")
+    (row,) = json.loads(_run(finished, film, *asked, "--out", tmp_path / "out"))["explanations"]
+    assert row["lesions_drawn_by"] is None
+    assert row["no_map"] or row["lesions_area"] == 0.5

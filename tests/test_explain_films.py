@@ -2,6 +2,7 @@
 
 import csv
 import json
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,23 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from hilum.bundle import Bundle, load_bundle
+from hilum.engine.eager import TorchEngine
 from hilum.errors import DataError, UsageError
 from hilum.explain import Explanation, How, explain_films
-from hilum.explain.films import on_film
+from hilum.explain.frames import on_film
 from hilum.explain.judging import EMPTY, Share
 from hilum.explain.pictures import overlay, panels, sheet_of, tile_of
 from hilum.explain.writing import COLUMNS, as_json, lesions_in
 from hilum.index import Index
+from hilum.networks import Backbone, Classifier
 from hilum.predict import predict_films
 from hilum.preprocess import Preprocess
+from hilum.recipe import Network
 from hilum.report.explanations import Book, Case, notes_on, run_cases
 from hilum.run import Run
 
@@ -94,28 +100,11 @@ def test_unreadable_films_are_refusals_in_their_place(bundle: Bundle, films: lis
 
 
 def test_a_network_without_numbers_refuses_the_film(bundle: Bundle, films: list[Path], tmp_path: Path) -> None:
-    from copy import deepcopy
-
-    import torch
-
     network = deepcopy(bundle.network)
     torch.nn.init.constant_(network.head[-1].bias, torch.nan)
-    (one,) = _explained(replace(bundle, network=network), films[:1])
+    (one,) = _explained(replace(bundle, engine=TorchEngine(network)), films[:1])
     assert one.refusal is not None
     assert "gives no number" in one.refusal
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [({"lungs": "only"}, "cut out by masks"), ({"steps": ("crop-black",)}, "crops films")],
-    ids=["masked", "cropped"],
-)
-def test_bundles_whose_maps_cannot_be_laid_on_films_are_refused(
-    bundle: Bundle, films: list[Path], changes: dict[str, Any], told: str
-) -> None:
-    other = replace(bundle, preprocess=bundle.preprocess.model_copy(update=changes))
-    with pytest.raises(UsageError, match=told):
-        _explained(other, films)
 
 
 def test_an_unknown_label_is_refused_before_a_film_is_read(bundle: Bundle, films: list[Path]) -> None:
@@ -321,3 +310,159 @@ def test_a_runs_book_has_a_sheet_a_class_and_kind(finished: Path, bundle: Bundle
     expected = {f"{case.reference}-{str(case.kind).replace(' ', '-')}" for case in cases}
     assert {path.stem for path in (tmp_path / "sheets").iterdir()} == expected
     assert [row["image_id"] for row in book.rows] == [case.image_id for case in cases]
+
+
+class _Boxes:
+    """Draws two lungs as upright boxes in fixed places of every film."""
+
+    preprocess = Preprocess(size_px=64, channels=1)
+    threshold = 0.5
+    plausible: dict[str, tuple[float, float]] = {}  # noqa: RUF012 - never changed
+    digest = "b0" * 32
+
+    def probabilities(self, frames: NDArray[Any]) -> NDArray[np.float32]:
+        inside = np.full((len(frames), 1, *frames.shape[1:]), 0.01, np.float32)
+        inside[..., 16:48, 8:20] = inside[..., 16:48, 28:40] = 0.99  # of 64: rows 1/4 to 3/4, columns 1/8 to 5/8
+        return inside
+
+
+LUNGS_BOX = (75, 225, 25, 125)
+"""Top, bottom, left, right of what `_Boxes` draws on a film of 300 x 200."""
+
+
+class _Bright(Backbone):
+    """One feature on a map of half the side: how far the grey is above 0.6."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.AvgPool2d(2), features=(1,), mean=(0.0,), std=(1.0,))
+
+    def forward(self, films: Tensor) -> tuple[Tensor, ...]:
+        return ((self.body(films) - 0.6).relu(),)
+
+
+def _bright_is_evidence(bundle: Bundle, **preprocess: Any) -> Bundle:
+    """A bundle whose network calls a film `patch` for what is bright on its frame, wherever that is."""
+    last = nn.Linear(1, 2)
+    with torch.no_grad():
+        last.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        last.bias.zero_()
+    network = Network.model_validate({"backbone": "toy", "pooling": "avg"})
+    classifier = Classifier(nn.Identity(), _Bright(), nn.Sequential(last), network, 2).eval()
+    plan = Preprocess(size_px=64, aspect="pad", channels=1, mean=(0.0,), std=(1.0,), **preprocess)
+    return replace(
+        bundle, engine=TorchEngine(classifier), preprocess=plan, provenance={"lungs": {"bundle": _Boxes.digest}}
+    )
+
+
+def _planted(path: Path, row: int, column: int) -> Path:
+    """A grey film of 300 x 200 with a bright patch of 12 x 12 around a place."""
+    film = np.full((300, 200), 90, np.uint8)
+    film[::7] += 10
+    film[row - 12 : row + 12, column - 12 : column + 12] = 255
+    cv2.imwrite(str(path), film)
+    return path
+
+
+def _peak(one: Explanation) -> tuple[int, int]:
+    assert one.map is not None
+    weight = one.map / one.map.sum()
+    rows, columns = np.indices(one.map.shape)
+    return round(float((rows * weight).sum())), round(float((columns * weight).sum()))
+
+
+@pytest.mark.parametrize("place", [(100, 45), (200, 106), (150, 45)], ids=["upper", "lower", "middle"])
+@pytest.mark.parametrize("way", ["crop", "only", "not"])
+def test_evidence_planted_in_lungs_that_were_cut_out_is_shown_where_it_is_on_the_film(
+    bundle: Bundle, tmp_path: Path, way: str, place: tuple[int, int]
+) -> None:
+    if way == "not":
+        place = (place[0], 160)  # beside the lungs
+    toy = _bright_is_evidence(bundle, lungs=way, masks="made")
+    (one,) = _explained(toy, [_planted(tmp_path / "film.png", *place)], labels=[("patch",)], lungs=_Boxes())
+    assert one.map is not None
+    row, column = np.unravel_index(one.map.argmax(), one.map.shape)
+    assert max(abs(row - place[0]), abs(column - place[1])) <= 20, "in the patch, or the cell it reaches into"
+    assert np.abs(np.subtract(_peak(one), place)).max() <= 12
+    assert one.seen == (LUNGS_BOX if way == "crop" else None)
+
+
+def test_outside_the_box_that_the_network_saw_the_map_is_nothing(bundle: Bundle, tmp_path: Path) -> None:
+    toy = _bright_is_evidence(bundle, lungs="crop", masks="made")
+    film = _planted(tmp_path / "film.png", 100, 50)
+    (one,) = _explained(toy, [film], labels=[("patch",)], lungs=_Boxes())
+    top, bottom, left, right = LUNGS_BOX
+    assert one.map is not None
+    outside = one.map.copy()
+    outside[top:bottom, left:right] = 0
+    assert not outside.any()
+    assert one.lungs is not None
+    assert one.lungs_share is not None
+    assert one.lungs_share.area == pytest.approx(one.lungs[top:bottom, left:right].mean())
+    assert one.lungs_share.film_area == pytest.approx(one.lungs.mean())
+    row = as_json(one)
+    assert [row[name] for name in ("seen_top", "seen_bottom", "seen_left", "seen_right")] == list(LUNGS_BOX)
+    _, marked = panels(one)
+    scale = marked.shape[0] / 300
+    line = marked[round(top * scale), round(75 * scale)]  # above the gap between the lungs
+    assert line.tolist() == [190, 190, 190], "the box is drawn"
+
+
+def test_lungs_are_drawn_for_such_a_bundle_though_maps_are_not_held_against_them(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hilum.predict.lungs_bundle", _Boxes)
+    toy = _bright_is_evidence(bundle, lungs="crop", masks="made")
+    (one,) = _explained(toy, [_planted(tmp_path / "film.png", 100, 50)], labels=[("patch",)])
+    assert one.seen == LUNGS_BOX
+    assert (one.lungs, one.lungs_share) == (None, None)
+    other = replace(toy, provenance={"lungs": {"bundle": "c1" * 32}})
+    with pytest.raises(UsageError, match="taught with lungs that bundle c1c1c1c1c1c1 drew"):
+        _explained(other, [tmp_path / "film.png"])
+
+
+def test_films_cropped_to_what_they_show_get_their_maps_back(bundle: Bundle, tmp_path: Path) -> None:
+    toy = _bright_is_evidence(bundle, steps=("crop-black",))
+    film = cv2.imread(str(_planted(tmp_path / "film.png", 100, 50)), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(tmp_path / "framed.png"), np.pad(film, ((40, 10), (30, 60))))
+    (one,) = _explained(toy, [tmp_path / "framed.png"], labels=[("patch",)])
+    assert one.seen == (40, 340, 30, 230)
+    assert np.abs(np.subtract(_peak(one), (140, 80))).max() <= 12
+
+
+def test_masks_that_a_source_gives_are_asked_for_and_used(bundle: Bundle, tmp_path: Path) -> None:
+    toy = _bright_is_evidence(bundle, lungs="crop", masks="given")
+    film = _planted(tmp_path / "film.png", 100, 50)
+    with pytest.raises(UsageError, match="hilum explain RUN --out"):
+        _explained(toy, [film])
+    mask = np.zeros((300, 200), np.uint8)
+    mask[60:150, 20:90] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    found = _explained(toy, [film, tmp_path / "other.png"], masks={film: tmp_path / "mask.png"}, lungs=_Boxes())
+    assert found[0].seen == (60, 150, 20, 90)
+    assert found[0].lungs is not None
+    assert np.array_equal(found[0].lungs, mask > 0)
+    assert "there is no lung mask" in str(found[1].refusal)
+
+
+def test_lesions_are_drawn_where_no_mask_is_given_and_said_to_be(
+    bundle: Bundle, films: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Drawn:
+        refusal, flags = None, ()
+        masks: dict[str, NDArray[np.bool_]] = {  # noqa: RUF012 - never changed
+            "ggo": np.eye(80, dtype=bool),
+            "consolidation": np.zeros((80, 80), bool),
+        }
+
+    monkeypatch.setattr("hilum.explain.films.segment_lesions", lambda *_, **__: iter([Drawn()]))
+    given = np.ones((80, 80), np.bool_)
+    found = _explained(
+        bundle,
+        films[:2],
+        lesions=lambda film, _: given if film == films[0] else None,
+        draws_lesions=_Boxes(),
+    )
+    assert [one.lesions_drawn_by for one in found] == [None, _Boxes.digest]
+    assert found[1].lesions is not None
+    assert found[1].lesions.sum() == 80
+    assert "1 films are drawn by hilum's own network" in " ".join(notes_on(found))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from hilum.enhance import Box
 from hilum.explain.judging import (
     EMPTY,
     FLAT,
@@ -11,12 +12,12 @@ from hilum.explain.judging import (
     Share,
     points_into,
     rank_correlation,
-    redrawn,
     share_inside,
     shown_map,
     told_lungs,
     told_randomisation,
 )
+from hilum.explain.redrawing import redrawn
 from hilum.networks import build_classifier
 from hilum.networks.classifier import Classifier
 from hilum.preprocess import Preprocess
@@ -133,8 +134,34 @@ def test_randomisation_warns_only_where_maps_hardly_change() -> None:
     ids=["below", "hardly", "above"],
 )
 def test_lungs_are_told_by_the_median_ratio(ratios: list[float], told: str) -> None:
-    assert told in str(told_lungs(ratios))
+    assert told in str(told_lungs([Share(energy=0.3 * ratio, area=0.3) for ratio in ratios]))
     assert told_lungs([]) is None
+
+
+def test_of_a_part_seen_its_own_area_counts_and_limits_are_those_of_whole_films() -> None:
+    shown, mask = np.zeros((20, 20), np.float32), np.zeros((20, 20), np.bool_)
+    mask[5:15, 5:9] = True
+    seen = Box(5, 15, 5, 10)
+    shown[5:15, 5:10] = 1  # a map that knows nothing, of a box that is nearly all lung
+    random = share_inside(shown, mask, seen)
+    assert random is not None
+    assert (random.area, random.film_area) == (pytest.approx(0.8), pytest.approx(0.1))
+    assert (random.ratio, random.film_ratio) == (pytest.approx(1), pytest.approx(1))
+    perfect = share_inside(shown * mask, mask, seen)
+    assert perfect is not None
+    assert (perfect.ratio, perfect.film_ratio) == (pytest.approx(1.25), pytest.approx(10))
+    against_the_film = share_inside(shown, mask)
+    assert against_the_film is not None
+    assert against_the_film.ratio == pytest.approx(8), "what the box alone would flatter a map by"
+    assert "which is 80 % lung" in str(told_lungs([perfect]))
+    full = Share(energy=1.0, area=1.0, film_area=0.3)
+    assert full.film_ratio == 1
+
+
+@pytest.mark.parametrize(("energy", "below"), [(0.5, True), (0.7, False)], ids=["below", "above"])
+def test_the_two_ratios_are_on_one_side_of_chance(energy: float, below: bool) -> None:
+    share = Share(energy=energy, area=0.6, film_area=0.3)
+    assert (share.ratio < 1, share.film_ratio < 1) == (below, below)
 
 
 def test_a_ratio_is_energy_over_area() -> None:

@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from hilum.bundle import Bundle, load_bundle
+from hilum.engine import SCORING_BATCH
 from hilum.errors import DataError, UsageError
 from hilum.evaluate import OperatingPoint
 from hilum.index import Index
-from hilum.networks import SCORING_BATCH
 from hilum.parallel import FEW
 from hilum.predict import as_json, decide, find_films, predict_films, views_read
 from hilum.preprocess import Preprocess

@@ -112,3 +112,35 @@ def test_the_digest_names_what_the_frame_depends_on_and_nothing_else() -> None:
 def test_what_makes_no_sense_is_refused(told: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Preprocess(**told)
+
+
+LUNGS = np.zeros((300, 200), bool)
+LUNGS[90:210, 30:80] = LUNGS[90:210, 110:170] = True
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "seen"),
+    [
+        (Preprocess(), (0, 300, 0, 200)),
+        (Preprocess(lungs="only"), (0, 300, 0, 200)),
+        (Preprocess(lungs="crop"), (90, 210, 30, 170)),
+        (Preprocess(steps=("crop-black",)), (50, 300, 20, 200)),
+        (Preprocess(steps=("crop-black",), lungs="crop"), (90, 210, 30, 170)),
+    ],
+    ids=["whole", "masked", "lungs", "border", "both"],
+)
+def test_what_is_seen_of_a_film_is_what_its_frame_is_made_of(preprocess: Preprocess, seen: tuple[int, ...]) -> None:
+    pixels = film() * np.float32(0.5) + np.float32(0.3)
+    pixels[:50], pixels[:, :20] = 0, 0
+    lungs = LUNGS if preprocess.masked else None
+    box = preprocess.seen(pixels, lungs)
+    assert tuple(box) == seen
+    part = (slice(box.top, box.bottom), slice(box.left, box.right))
+    alone = preprocess.frame(pixels[part], None if lungs is None else lungs[part])
+    np.testing.assert_array_equal(preprocess.frame(pixels, lungs), alone)
+    assert tuple(preprocess.seen(pixels, lungs, size=(600, 401))) == (
+        2 * seen[0],
+        2 * seen[1],
+        round(2.005 * seen[2]),
+        round(2.005 * seen[3]),
+    )

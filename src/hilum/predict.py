@@ -1,18 +1,21 @@
 """Predict: a bundle and films in; for each film a decision with its probabilities, or a refusal with its reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.bundle import Bundle, SegmenterBundle, points_of
 from hilum.cache import read_for
+from hilum.engine import SCORING_BATCH
+from hilum.enhance import Box
 from hilum.errors import DataError, UsageError
 from hilum.lungs import Lungs, lungs_bundle, segment_lungs
-from hilum.networks import SCORING_BATCH
 from hilum.parallel import CRASHED, Crashed, in_batches, in_order
 from hilum.preprocess import Frame, Mask, Preprocess
 from hilum.projection import FRONTAL_VIEWS, ViewFilter, read_films
@@ -112,35 +115,106 @@ def _whole(
 def _inside_lungs(
     bundle: Bundle, lungs: SegmenterBundle, paths: Sequence[Path], gate: ViewFilter | None, processes: int | None
 ) -> Iterator[list[tuple[Path, Frame | str]]]:
-    """Like `_whole`, with lungs drawn first.
+    """Like `_whole`, with lungs drawn first."""
+    drawn = (marked_of(one) for one in segment_lungs(paths, bundle=lungs, gate=gate, processes=processes))
+    framed = framed_inside(bundle.preprocess, drawn, total=len(paths), processes=processes)
+    yield from in_batches(((path, one if isinstance(one, str) else one.frame) for path, one in framed), SCORING_BATCH)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marked:
+    """A film with the lungs that a bundle is to read it by, (H, W) at any size, or why there are none.
+
+    `flags` tell why the lungs are not to be believed, though they are there.
+    """
+
+    film: Path
+    lungs: Mask | str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Framed:
+    """What a bundle's network is shown of a film.
+
+    Attributes:
+        frame: (side, side).
+        size: (height, width) the film is displayed at.
+        seen: what of the film, at that size, the frame is made of.
+        lungs: (H, W) at that size, where they are known.
+        flags: why the lungs are not to be believed.
+    """
+
+    frame: Frame
+    size: tuple[int, int]
+    seen: Box
+    lungs: Mask | None = None
+    flags: tuple[str, ...] = ()
+
+
+def marked_of(lungs: Lungs) -> Marked:
+    """A film with the lungs drawn on it."""
+    if lungs.both is not None and lungs.both.any():
+        return Marked(lungs.film, lungs.both, lungs.flags)
+    return Marked(lungs.film, lungs.refusal or f"not applicable: no lung is found on {lungs.film.name}")
+
+
+def framed_inside(
+    preprocess: Preprocess, marked: Iterable[Marked], *, total: int, processes: int | None = None
+) -> Iterator[tuple[Path, Framed | str]]:
+    """What a bundle that reads films by their lungs is shown of them, or why it is shown nothing; in their order.
 
     Films are decoded twice, as in training, where masks come first: what a film's mask and frame are made of is then
     the same to the last bit, and no film has to be kept at its full size while its lungs are drawn.
+
+    Args:
+        preprocess: the bundle's.
+        marked: films with their lungs.
+        total: how many films there are.
+        processes: films decoded at once; default one a core.
     """
-    drawn = segment_lungs(paths, bundle=lungs, gate=gate, processes=processes)
-    masks = ((one.film, _mask_of(one)) for one in drawn)
-    work = partial(_framed, preprocess=bundle.preprocess)
-    for batch in in_batches(in_order(work, masks, processes=processes, total=len(paths)), SCORING_BATCH):
-        yield [(path, CRASHED if isinstance(frame, Crashed) else frame) for (path, _), frame in batch]
+    work = partial(_framed, preprocess=preprocess)
+    for one, framed in in_order(work, marked, processes=processes, total=total):
+        if isinstance(framed, Framed) and not isinstance(one.lungs, str):
+            yield one.film, replace(framed, lungs=_at_size(one.lungs, framed.size), flags=one.flags)
+        else:
+            yield one.film, CRASHED if isinstance(framed, Crashed) else framed
 
 
-def _mask_of(lungs: Lungs) -> Mask | str:
-    if lungs.both is not None and lungs.both.any():
-        return lungs.both
-    return lungs.refusal or f"not applicable: no lung is found on {lungs.film.name}"
-
-
-def _framed(item: tuple[Path, Mask | str], *, preprocess: Preprocess) -> Frame | str:
-    path, lungs = item
-    if isinstance(lungs, str):
-        return lungs
-    film = read_for(preprocess, path)
+def _framed(marked: Marked, *, preprocess: Preprocess) -> Framed | str:
+    if isinstance(marked.lungs, str):
+        return marked.lungs
+    film = read_for(preprocess, marked.film)
     if isinstance(film, str):
         return film
+    return frame_of(preprocess, film.pixels, (film.facts.height, film.facts.width), marked)
+
+
+def frame_of(
+    preprocess: Preprocess, pixels: NDArray[np.float32], size: tuple[int, int], marked: Marked
+) -> Framed | str:
+    """What a bundle is shown of one decoded film, or why it is shown nothing.
+
+    Args:
+        preprocess: the bundle's.
+        pixels: (H, W) in [0, 1], decoded as large as the preprocess needs.
+        size: (height, width) that the film is displayed at.
+        marked: the film with its lungs, which are looked at where the preprocess asks for them.
+    """
+    if isinstance(marked.lungs, str):
+        return marked.lungs
+    lungs = marked.lungs if preprocess.masked else None
     try:
-        return preprocess.frame(film.pixels, lungs)
+        return Framed(preprocess.frame(pixels, lungs), size, preprocess.seen(pixels, lungs, size=size))
     except DataError as error:
-        return f"not applicable: {path.name}: {error}"
+        return f"not applicable: {marked.film.name}: {error}"
+
+
+def _at_size(lungs: Mask, size: tuple[int, int]) -> Mask:
+    if lungs.shape == size:
+        return lungs
+    scaled: Mask = cv2.resize(lungs.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    return scaled
 
 
 def views_read(films: Films) -> tuple[View, ...]:

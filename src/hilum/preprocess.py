@@ -118,15 +118,44 @@ class Preprocess(BaseModel):
         Raises:
             DataError: a mask is needed and there is none, or it shows no lung.
         """
-        shown: Shown = (pixels, self._mask(pixels, lungs))
-        for step in crop_steps(self._parsed):
-            shown = _cut(shown, step.box(shown[0]))
-        if self.lungs == "crop" and shown[1] is not None:
-            shown = _cut(shown, _box(shown[1]))
-        inner, keep = self._resized(shown)
+        whole: Shown = (pixels, self._mask(pixels, lungs))
+        inner, keep = self._resized(_cut(whole, self._seen(whole)))
         square = pad(apply_steps(inner, grey_steps(self._parsed)) * keep, self.size_px)
         scaled: Frame = np.rint(square * np.float32(2**self.depth_bits - 1)).astype(self.dtype)
         return scaled
+
+    def seen(
+        self,
+        pixels: NDArray[np.float32],
+        lungs: NDArray[np.bool_] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Box:
+        """The rows and columns of the film that `frame` is made of: all of them where nothing is cropped.
+
+        Args:
+            pixels: as `frame` takes them.
+            lungs: as `frame` takes them.
+            size: (height, width) of the film that the box is told in, where `pixels` are fewer; default theirs.
+
+        Raises:
+            DataError: as `frame`.
+        """
+        box = self._seen((pixels, self._mask(pixels, lungs)))
+        if size is None or size == pixels.shape:
+            return box
+        down, across = (own / decoded for own, decoded in zip(size, pixels.shape, strict=True))
+        return Box(*(round(edge * scale) for edge, scale in zip(box, (down, down, across, across), strict=True)))
+
+    def _seen(self, whole: Shown) -> Box:
+        height, width = whole[0].shape
+        box, shown = Box(0, height, 0, width), whole
+        for step in crop_steps(self._parsed):
+            box = _within(box, step.box(shown[0]))
+            shown = _cut(whole, box)
+        if self.lungs == "crop" and shown[1] is not None:
+            box = _within(box, _box(shown[1]))
+        return box
 
     def _mask(self, pixels: NDArray[np.float32], lungs: NDArray[np.bool_] | None) -> Mask | None:
         if not self.masked:
@@ -162,6 +191,11 @@ def _cut(shown: Shown, box: Box) -> Shown:
     top, bottom, left, right = box
     pixels, lungs = shown
     return pixels[top:bottom, left:right], None if lungs is None else lungs[top:bottom, left:right]
+
+
+def _within(box: Box, inner: Box) -> Box:
+    """A box told from the upper left corner of another, told from that of the film."""
+    return Box(box.top + inner.top, box.top + inner.bottom, box.left + inner.left, box.left + inner.right)
 
 
 def _box(lungs: Mask) -> Box:

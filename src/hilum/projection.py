@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.cache import read_for
+from hilum.enhance import Box
 from hilum.errors import DataError
 from hilum.index import Index
 from hilum.parallel import CRASHED, Crashed, Progress, in_batches, in_order
@@ -187,11 +188,15 @@ def _views(loaded: ViewFilter, batch: Sequence[tuple[Path, "FilmRead | str"]]) -
 
 @dataclass(frozen=True, slots=True)
 class FilmRead:
-    """A film as one network after another reads it, the (height, width) it is displayed at, and the view it states."""
+    """A film as one network after another reads it, the (height, width) it is displayed at, and the view it states.
+
+    `seen` is what of the film, at that size, the first network's frame is made of.
+    """
 
     frames: tuple[Frame, ...]
     size: tuple[int, int]
     stated: View | None
+    seen: Box
 
 
 def read_films(
@@ -226,19 +231,21 @@ def _read(path: Path, *, preprocess: tuple[Preprocess, ...], stated: tuple[View,
     film = read_for(preprocess[0], path)
     if isinstance(film, str):
         return film
-    refused = None if stated is None else _why_stated(film.facts.view_position, path.name, stated)
+    refused = None if stated is None else why_stated(film.facts.view_position, path.name, stated)
     if refused:
         return refused
+    size = film.facts.height, film.facts.width
+    seen = preprocess[0].seen(film.pixels, size=size)
     frames, decoded_px = [], preprocess[0].decoded_px
     for one in preprocess:
         if film.facts.format == "JPEG" and one.decoded_px > decoded_px:  # others are decoded whole
             larger = read_for(one, path)
             film, decoded_px = (film if isinstance(larger, str) else larger), one.decoded_px
         frames.append(one.frame(film.pixels))
-    return FilmRead(tuple(frames), (film.facts.height, film.facts.width), film.facts.view_position)
+    return FilmRead(tuple(frames), size, film.facts.view_position, seen)
 
 
-def _why_stated(stated: View | None, name: str, views: Sequence[View]) -> str | None:
+def why_stated(stated: View | None, name: str, views: Sequence[View]) -> str | None:
     """Why a film must not be read by its own header."""
     if stated is View.OTHER and View.OTHER not in views:
         return f"not applicable: {name} is no chest film by its own header"

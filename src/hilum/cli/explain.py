@@ -26,21 +26,22 @@ Method = Annotated[
 
 
 def explain(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's or a run's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle's or a run's folder, or the name of a released bundle.")],
     films: Annotated[
         list[Path] | None, typer.Argument(help="Films, or folders of films; none for the tested films of a run.")
     ] = None,
     *,
     out: Annotated[Path, typer.Option(help="Folder for overlays, contact sheets, tables and a page.", file_okay=False)],
     method: Method = None,
-    layer: Annotated[
-        str | None, typer.Option(help="Module of the backbone to read; default what the head reads.")
-    ] = None,
+    layer: Layer = None,
     label: Annotated[
         list[str] | None, typer.Option(help="Label to explain; repeatable; default the one decided on.")
     ] = None,
     lungs: Annotated[bool, typer.Option(help="--no-lungs: do not hold maps against lungs.")] = True,
-    lesions: Annotated[Path | None, typer.Option(help="Folder of lesion masks, NAME.png or NAME-ggo.png.")] = None,
+    lesions: Annotated[
+        bool, typer.Option("--lesions", help="Draw lesions where no mask is given, by hilum's own network.")
+    ] = False,
+    lesion_masks: Annotated[Path | None, typer.Option(help="Folder of lesion masks, NAME.png or NAME-ggo.png.")] = None,
     check: Annotated[int, typer.Option(help="Films to explain again with weights drawn at random.", min=0)] = 16,
     each: Annotated[int, typer.Option(help="Of a run: films of each class and kind.", min=1)] = 6,
     gate: Annotated[
@@ -51,17 +52,18 @@ def explain(
 ) -> None:
     """Show what on a film raises a label, how much of that lies in the lungs, and whether to believe it.
 
-    Example: `hilum explain RUN films/ --out explained`
+    Example: `hilum explain covid19-frontal films/ --out explained`
     """
     settle()
-    from hilum.bundle import load_bundle
+    from hilum.bundle import bundle_folder, load_bundle
     from hilum.explain import How, explain_films
     from hilum.explain.writing import lesions_in
+    from hilum.lesions import lesions_bundle
     from hilum.lungs import lungs_bundle
     from hilum.projection import ViewFilter
     from hilum.report.explanations import Book
 
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle_folder(bundle))
     cases, notes = _cases(bundle, films, each)
     book = Book(out, f"Explained: {loaded.title}", cases, notes)
     wanted = [tuple(label)] * len(cases) if label else [case.labels for case in cases]
@@ -71,7 +73,9 @@ def explain(
         how=How(method, layer, check),
         labels=wanted,
         lungs=lungs_bundle() if lungs else None,
-        lesions=lesions_in(lesions) if lesions else None,
+        masks=_masks(bundle),
+        lesions=lesions_in(lesion_masks) if lesion_masks else None,
+        draws_lesions=lesions_bundle() if lesions else None,
         gate=ViewFilter() if gate and films else None,
         processes=processes,
     )
@@ -107,6 +111,17 @@ def _cases(bundle: Path, films: list[Path] | None, each: int) -> "tuple[list[Cas
         raise UsageError(f"{bundle} is no run with films of its own: name films, as hilum explain {bundle} FILMS")
     cases, note = run_cases(Run(bundle), each=each)
     return cases, [note]
+
+
+def _masks(bundle: Path) -> "dict[Path, Path] | None":
+    """Film -> lung mask, as a run's index names them; None where a bundle is no run's."""
+    from hilum.run import Run
+
+    if not (bundle / "recipe.toml").is_file():
+        return None
+    index = Run(bundle).index
+    films = index.films[index.films["lung_mask"].notna()]
+    return {index.path(film): index.path(mask) for film, mask in zip(films["path"], films["lung_mask"], strict=True)}
 
 
 def _say(book: "Book", page: Path) -> None:

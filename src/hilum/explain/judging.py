@@ -6,18 +6,15 @@ Artificial Intelligence 2021, doi 10.1148/ryai.2021200267, on how little such ma
 "Sanity Checks for Saliency Maps", NeurIPS 2018, arXiv:1810.03292.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import nn
 
-from hilum.explain.maps import Signed
-from hilum.networks import Classifier
+from hilum.engine.evidence import Signed
+from hilum.enhance import Box
 from hilum.preprocess import Mask
 
 EMPTY = "empty: no cell raises this label"
@@ -37,15 +34,31 @@ REDRAWN = ("head", "all")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much of a map lies inside a mask: shares in [0, 1] of the map's energy and of the film's area."""
+    """How much of a map lies inside a mask: shares in [0, 1] of the map's energy and of the area the network saw.
+
+    `film_area` is the mask's share of the whole film, where the network saw a part of it only.
+    """
 
     energy: float
     area: float
+    film_area: float | None = None
 
     @property
     def ratio(self) -> float:
         """Energy over area: 1 for a map that knows nothing of the mask."""
         return self.energy / self.area
+
+    @property
+    def film_ratio(self) -> float:
+        """The ratio that limits are for: that of a film seen whole.
+
+        A box around lungs is mostly lung, so that no ratio in it can reach what a whole film allows. Here the map is
+        taken to go on outside what was seen as dense as it is beside the mask, which leaves a ratio of 1 where it is.
+        """
+        if self.film_area is None or self.area == 1:
+            return self.ratio
+        beside = (1 - self.energy) / (1 - self.area)
+        return self.ratio / (self.film_area * self.ratio + (1 - self.film_area) * beside)
 
 
 def shown_map(signed: Signed) -> tuple[NDArray[np.float32] | None, str | None]:
@@ -61,12 +74,23 @@ def shown_map(signed: Signed) -> tuple[NDArray[np.float32] | None, str | None]:
     return raised, None
 
 
-def share_inside(shown: NDArray[np.float32], mask: Mask) -> Share | None:
-    """How much of a map (H, W) lies inside a mask (H, W); None where the map or the mask is empty."""
-    total, area = float(shown.sum(dtype=np.float64)), float(mask.mean())
+def share_inside(shown: NDArray[np.float32], mask: Mask, seen: Box | None = None) -> Share | None:
+    """How much of a map (H, W) lies inside a mask (H, W); None where the map or the mask is empty.
+
+    Of a film that the network was shown a part of, only that part's area counts: a map drawn at random lies in it too,
+    and against the whole film it would seem to favour whatever the part is full of.
+
+    Args:
+        shown: the map; 0 outside `seen`.
+        mask: what it is held against.
+        seen: the part; None for the whole film.
+    """
+    part = mask if seen is None else mask[seen.top : seen.bottom, seen.left : seen.right]
+    total, area = float(shown.sum(dtype=np.float64)), float(part.mean())
     if not total or not area:
         return None
-    return Share(energy=float(shown[mask].sum(dtype=np.float64)) / total, area=area)
+    energy = float(shown[mask].sum(dtype=np.float64)) / total
+    return Share(energy=energy, area=area, film_area=None if seen is None else float(mask.mean()))
 
 
 def points_into(shown: NDArray[np.float32], mask: Mask) -> bool:
@@ -85,43 +109,6 @@ def rank_correlation(one: Signed, other: Signed) -> float:
     if not (np.isfinite(one).all() and np.isfinite(other).all()) or not np.ptp(one) or not np.ptp(other):
         return 0.0
     return min(1.0, abs(float(stats.spearmanr(one.ravel(), other.ravel()).statistic)))
-
-
-def redrawn(classifier: Classifier, part: str, film: torch.Tensor, seed: int) -> Classifier:
-    """A copy of a network whose head, or all of it, holds its numbers in an order drawn at random.
-
-    The numbers of each tensor stay the same, so that activations keep about their scale. Batch-norm statistics, which
-    would be those of other features, are measured again on the film.
-
-    Args:
-        classifier: network to copy.
-        part: one of `REDRAWN`.
-        film: (1, channels, H, W).
-        seed: of the draw.
-    """
-    drawn = copy.deepcopy(classifier)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in (drawn.head if part == "head" else drawn).parameters():
-            order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
-            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
-        if part == "all":
-            _measure_again(drawn, film)
-    return drawn.eval()
-
-
-def _measure_again(classifier: Classifier, film: torch.Tensor) -> None:
-    """Take every batch norm's mean and deviation from one film."""
-    norms = [one for one in classifier.backbone.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    classifier.eval()
-    for norm in norms:
-        norm.train()
-        norm.momentum = 1.0
-    classifier.backbone(classifier.entry(torch.cat([film, film.flip(-1)])))  # two, or a map of 1 x 1 has no deviation
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.eval()
-        norm.momentum = momentum
 
 
 def told_randomisation(correlations: Mapping[str, Sequence[float]]) -> list[str]:
@@ -144,15 +131,23 @@ def told_randomisation(correlations: Mapping[str, Sequence[float]]) -> list[str]
     return said
 
 
-def told_lungs(ratios: Sequence[float]) -> str | None:
-    """A sentence on how much of the maps lies in lungs, against the lungs' area; None without ratios."""
-    if not ratios:
+def told_lungs(shares: Sequence[Share]) -> str | None:
+    """A sentence on how much of the maps lies in lungs, against the lungs' area; None without shares."""
+    if not shares:
         return None
-    median = float(np.median(ratios))
-    films = "1 map" if len(ratios) == 1 else f"{len(ratios)} maps"
-    sentence = f"Lungs hold {median:.2f} times as much of a map as their area would by chance (median of {films})"
-    if median < LUNGS_FAIL:
+    median, of_film = (
+        float(np.median(found)) for found in zip(*((s.ratio, s.film_ratio) for s in shares), strict=True)
+    )
+    maps = "1 map" if len(shares) == 1 else f"{len(shares)} maps"
+    sentence = f"Lungs hold {median:.2f} times as much of a map as their area would by chance (median of {maps})"
+    if any(share.film_area is not None for share in shares):
+        area = float(np.median([share.area for share in shares]))
+        sentence += (
+            f"; that is of the box that the network sees, which is {100 * area:.0f} % lung, and would be {of_film:.2f} "
+            "on whole films"
+        )
+    if of_film < LUNGS_FAIL:
         return f"{sentence}: less than chance, so what decides lies outside the lungs."
-    if median < LUNGS_WARN:
+    if of_film < LUNGS_WARN:
         return f"{sentence}: hardly more than chance."
     return f"{sentence}."

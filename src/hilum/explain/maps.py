@@ -17,23 +17,23 @@ References:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hilum.engine.evidence import SAME, Signed, together
 from hilum.errors import UsageError, require, unknown_name
 from hilum.explain.evidence import Evidence, Grid, chosen_layers, linear_head, recorded
 from hilum.networks import Classifier
+from hilum.preprocess import Frame
+
+if TYPE_CHECKING:
+    from hilum.bundle import Bundle
 
 EXTRA = "explain"
 WINDOWS = 8
 """The square that hides part of a film is an eighth of its side, and moves by half of that."""
-SAME = 1e-6
-"""Of a map's largest value: features that differ by no more are the same in every cell."""
 NOISE = 1e-4
 """Hiding a part that changes the log-odds by less has changed nothing: batches of other sizes round otherwise."""
 STEPS = 32
@@ -46,7 +46,6 @@ READ_BY_HEAD = "what the head reads"
 FILM = "film"
 """What is told as the layer of methods that look at the film alone."""
 
-Signed = NDArray[np.float64]
 Levels = list[Tensor]
 """A map (looks, h, w) a layer: the film's, then its mirror image's where the network reads both."""
 
@@ -99,7 +98,13 @@ def raw_map(
     film = film.detach().clone().requires_grad_()
     levels = [_upright(level.detach()) for level in how.made(evidence, film, [module for module, _ in found])]
     told = (layer or READ_BY_HEAD) if how.of_layers else FILM
-    return RawMap(_together(levels), name, told, tuple((part.shape[0], part.shape[1]) for part in levels))
+    return RawMap(together(levels), name, told, tuple((part.shape[0], part.shape[1]) for part in levels))
+
+
+def as_film(bundle: "Bundle", frame: Frame) -> Tensor:
+    """A frame (side, side) -> (1, channels, side, side) as the bundle's network reads it."""
+    device = next(bundle.network.parameters()).device
+    return torch.from_numpy(bundle.preprocess.normalise(frame[None])).to(device)
 
 
 def default_method(classifier: Classifier) -> str:
@@ -131,14 +136,6 @@ def _upright(level: Tensor) -> Signed:
     parts: Signed = level.double().cpu().numpy()
     upright: Signed = parts[0] + parts[1, :, ::-1] if len(parts) > 1 else parts[0]
     return upright
-
-
-def _together(levels: Sequence[Signed]) -> Signed:
-    """Maps of several layers on the grid of the finest, added as densities: a large cell's part covers more film."""
-    high, wide = max((level.shape for level in levels), key=lambda shape: shape[0] * shape[1])
-    sized = [cv2.resize(level * level.size, (wide, high), interpolation=cv2.INTER_LINEAR) for level in levels]
-    total: Signed = np.sum(sized, axis=0, dtype=np.float64)
-    return total
 
 
 def _cam(evidence: Evidence, film: Tensor, _: Sequence[nn.Module]) -> Levels:

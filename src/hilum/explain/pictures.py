@@ -24,8 +24,8 @@ SIDE_PX = 560
 BAR_PX, MARGIN_PX, LINE_PX = 14, 12, 22
 STRENGTH = 0.62
 """How much of the film the map's highest value covers; lower values cover less, so that the film stays to be seen."""
-LUNGS_COLOUR, LESIONS_COLOUR = (90, 220, 255), (110, 255, 110)
-"""Red, green, blue of the outlines."""
+LUNGS_COLOUR, LESIONS_COLOUR, SEEN_COLOUR = (90, 220, 255), (110, 255, 110), (190, 190, 190)
+"""Red, green, blue of the outlines; the last one is around what the network saw of a film."""
 INK, FAINT, WARN = "#ffffff", "#c8d4d4", "#f0c060"
 TILE_PX = 250
 """Longer side of either half of a tile on a contact sheet."""
@@ -46,7 +46,8 @@ class Tile:
 
 def panels(one: Explanation) -> tuple[Picture, Picture]:
     """The film, and the film with map and outlines, at the size of an overlay."""
-    pixels = read_film(one.film, at_least_px=SIDE_PX).pixels
+    read = read_film(one.film, at_least_px=SIDE_PX)
+    pixels = read.pixels
     scale = SIDE_PX / max(pixels.shape)
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     grey = np.rint(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
@@ -54,6 +55,10 @@ def panels(one: Explanation) -> tuple[Picture, Picture]:
     marked = film.copy()
     if one.map is not None:
         marked = _covered(film, np.asarray(cv2.resize(one.map, size, interpolation=cv2.INTER_AREA), np.float32))
+    if one.seen is not None:
+        shrunk = size[0] / read.facts.width
+        top, bottom, left, right = (round(edge * shrunk) for edge in one.seen)
+        cv2.rectangle(marked, (left, top), (right - 1, bottom - 1), SEEN_COLOUR, 1)
     for mask, colour in ((one.lungs, LUNGS_COLOUR), (one.lesions, LESIONS_COLOUR)):
         if mask is not None:
             _outline(marked, mask, colour)
@@ -92,21 +97,24 @@ def lines_of(one: Explanation) -> list[tuple[str, str]]:
 
 
 def _share_lines(one: Explanation) -> list[str]:
-    lines = []
+    lines = ["the network saw what is inside the grey line"] if one.seen else []
     if one.lungs_share:
         lines.append(f"in lungs (blue line): {share_words(one.lungs_share)}")
     if one.lesions_share:
         hit = "its peak is in one" if one.points_at_lesion else "its peak is in none"
-        lines.append(f"in lesions (green line): {share_words(one.lesions_share)}, {hit}")
+        drawn = ", drawn by a network" if one.lesions_drawn_by else ""
+        lines.append(f"in lesions (green line{drawn}): {share_words(one.lesions_share)}, {hit}")
     if one.padding_share is not None and one.padding_share >= 0.01:
-        lines.append(f"{100 * one.padding_share:.0f} % of the map lay in the black padding beside the film")
+        of = "part seen" if one.seen else "film"
+        lines.append(f"{100 * one.padding_share:.0f} % of the map lay in the black padding beside the {of}")
     return lines
 
 
 def share_words(share: Share) -> str:
     """`62 % of the map on 31 % of the film, 2.0 times as much as by area`."""
+    of = "film" if share.film_area is None else "part seen"
     return (
-        f"{100 * share.energy:.0f} % of the map on {100 * share.area:.0f} % of the film, "
+        f"{100 * share.energy:.0f} % of the map on {100 * share.area:.0f} % of the {of}, "
         f"{share.ratio:.1f} times as much as by area"
     )
 

@@ -16,6 +16,8 @@ from hilum.preprocess import Mask
 
 LESIONS = ("ggo", "consolidation")
 """Labels of lesion masks; what else a folder holds of a film, such as its heart, is none."""
+SEEN = ("seen_top", "seen_bottom", "seen_left", "seen_right")
+"""Rows and columns of the film that the network was shown, where these are not all; the last ones are outside."""
 COLUMNS = (
     "film",
     "label",
@@ -25,13 +27,17 @@ COLUMNS = (
     "layer",
     "grid",
     "no_map",
+    *SEEN,
     "lungs_energy",
     "lungs_area",
     "lungs_ratio",
+    "lungs_film_ratio",
     "lungs_flags",
+    "lesions_drawn_by",
     "lesions_energy",
     "lesions_area",
     "lesions_ratio",
+    "lesions_film_ratio",
     "points_at_lesion",
     "padding_share",
     *(f"redrawn_{part}" for part in REDRAWN),
@@ -52,8 +58,10 @@ def as_json(one: Explanation, overlay: str | None = None, **more: Any) -> dict[s
         "layer": one.layer,
         "grid": grid_words(one) or None,
         "no_map": one.no_map,
+        **dict(zip(SEEN, one.seen or (None,) * len(SEEN), strict=True)),
         **_shares("lungs", one.lungs_share),
         "lungs_flags": "; ".join(one.lungs_flags) or None,
+        "lesions_drawn_by": one.lesions_drawn_by,
         **_shares("lesions", one.lesions_share),
         "points_at_lesion": one.points_at_lesion,
         "padding_share": _rounded(one.padding_share),
@@ -71,8 +79,8 @@ def grid_words(one: Explanation) -> str:
 
 
 def _shares(name: str, share: Share | None) -> dict[str, float | None]:
-    told = (share.energy, share.area, share.ratio) if share else (None, None, None)
-    return {f"{name}_{what}": _rounded(value) for what, value in zip(("energy", "area", "ratio"), told, strict=True)}
+    parts = ("energy", "area", "ratio", "film_ratio")
+    return {f"{name}_{part}": _rounded(getattr(share, part)) if share else None for part in parts}
 
 
 def _rounded(value: float | None) -> float | None:

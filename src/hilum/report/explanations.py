@@ -182,7 +182,8 @@ def _tile_lines(one: Explanation, case: Case) -> list[str]:
         lines.insert(1, f"called {case.called.replace('_', ' ')}, p = {case.scored:.2f}, when it was tested")
     if one.lungs_share:
         share = one.lungs_share
-        lines.append(f"in lungs: {100 * share.energy:.0f} % of the map, {100 * share.area:.0f} % of the film")
+        of = "film" if share.film_area is None else "part seen"
+        lines.append(f"in lungs: {100 * share.energy:.0f} % of the map, {100 * share.area:.0f} % of the {of}")
     return lines
 
 
@@ -196,12 +197,14 @@ def notes_on(told: Sequence[Explanation]) -> list[str]:
     explained = [one for one in told if one.refusal is None]
     missing = Counter(one.no_map for one in explained if one.no_map)
     notes = [f"{number} of {len(explained)} explanations have no map. {why}." for why, number in missing.items()]
-    believed = [one.lungs_share.ratio for one in explained if one.lungs_share and not one.lungs_flags]
-    lungs = told_lungs(believed)
+    lungs = told_lungs([one.lungs_share for one in explained if one.lungs_share and not one.lungs_flags])
     beside = [one.padding_share for one in explained if one.padding_share is not None]
     if beside and float(np.median(beside)) >= MUCH_PADDING:
         share = f"{100 * float(np.median(beside)):.0f} %"
         notes.append(f"{share} of a map (median) lies in the black padding beside the film, where there is no patient.")
+    drawn = len({one.film for one in explained if one.lesions_drawn_by})
+    if drawn:
+        notes.append(f"Lesions on {drawn} films are drawn by hilum's own network, not by a reader.")
     kept = {part: [one.redrawn[part] for one in explained if part in one.redrawn] for part in REDRAWN}
     return [*notes, *([lungs] if lungs else []), *told_randomisation(kept)]
 
@@ -222,6 +225,8 @@ def _grid(told: Sequence[Explanation]) -> Grid:
         )
     head = ("label", "films", "maps", "map in lungs", "lungs in film", "ratio", "map in lesions", "in film", "ratio")
     note = "Medians over films. A ratio of 1 is what a map that knows nothing of lungs or lesions would have."
+    if any(one.seen for one in told):
+        note += " Of a film that the network saw a part of, that part counts as the film."
     return Grid(caption="Where the maps lie", head=head, rows=tuple(rows), note=note)
 
 
