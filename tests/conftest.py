@@ -1,7 +1,7 @@
 """What every test may ask for: the real films where they are, drawn films and a run on them, a cache of its own."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test reads or fills the user's cache; the prepared CT alone is shared, because it takes a minute to make."""
     if "HILUM_TEST_CACHE" not in os.environ:
         monkeypatch.setenv("HILUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def runs_without_exports() -> Iterator[None]:
+    """Exporting a network takes seconds: runs made in tests leave it out, but for the test that is about it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hilum.run.training.try_export", lambda _folder: {})
+        yield
 
 
 @pytest.fixture(scope="session")

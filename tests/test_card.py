@@ -38,8 +38,9 @@ from hilum.card import (
     short_card,
     write_card,
 )
-from hilum.card.sections import ASKED
+from hilum.card.asked import ASKED
 from hilum.console import Console
+from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError, UsageError
 from hilum.files import sha256_file
 from hilum.networks.segmentation import build_segmenter
@@ -103,7 +104,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=("lungs",),
         recipe=recipe,
         preprocess=plain.model_copy(update={"mean": (0.5,), "std": (0.25,)}),
-        network=build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1),
+        engine=TorchEngine(build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)),
         threshold=0.4,
         figures=(_figure(), _figure(metric="iou", value=0.82, low=0.7, high=0.9)),
         plausible={"area_share": (0.1, 0.6)},

@@ -437,7 +437,9 @@ def test_evaluate_elsewhere_scores_other_films_and_leaves_out_the_known(
     out = tmp_path / "elsewhere"
     told = hilum("evaluate", place.run, "--index", index, "--out", out)
     assert told.status == 0, told.err
-    assert "external AUROC" in told.words
+    assert " on external films (n = " in told.words
+    assert "not audited on these films (hilum audit RUN --index FILE --out DIR)" in told.words
+    assert "the run's own films: AUROC" in told.words
     assert "n = 16 films" in told.words
     assert "the bundle was trained on this picture or patient" in " ".join(told.err.split())
     assert DISCLAIMER in told.words

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hilum.bundle import SegmenterBundle, load_segmenter, released_names, save_segmenter
 from hilum.cli.lesions import lesions
+from hilum.engine.eager import TorchEngine
 from hilum.lesions import LESIONS
 from hilum.networks.segmentation import build_segmenter
 from hilum.preprocess import Preprocess
@@ -32,7 +33,7 @@ def untrained(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(LESIONS))
-    save_segmenter(SegmenterBundle("Untrained", LESIONS, recipe, plain, network, 0.5), folder)
+    save_segmenter(SegmenterBundle("Untrained", LESIONS, recipe, plain, TorchEngine(network), 0.5), folder)
     return folder
 
 

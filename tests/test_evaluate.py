@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 
 from hilum import evaluate as ev
 from hilum.errors import DataError, UsageError
-from hilum.evaluate import Score, choose_operating_points, evaluate, find_score, headline
+from hilum.evaluate import NOT_AUDITED, Score, choose_operating_points, evaluate, find_score, headline
 
 FOUR = ("covid19", "normal", "bacterial_pneumonia", "viral_pneumonia")
 TWO = ("covid19", "other")
@@ -225,8 +225,11 @@ def test_external_films_are_scored_apart():
     assert both.confusion == alone.confusion
     assert value(both, "auroc", label="covid19", fold="external") == pytest.approx(0.5, abs=0.1)
     assert find_score(both.scores, "auroc", label="covid19", source="elsewhere", fold="external").n == 400
-    assert re.search(r"external AUROC 0\.\d{3} \[.*\] \(n = 400 films\)", headline(both))
-    assert headline(evaluated(away, more, TWO)).startswith("shortcut floor not measured · external AUROC")
+    assert re.search(r" · unseen source 0\.\d{3} \[.*\] \(n = 400 films\)$", headline(both))
+    assert re.fullmatch(
+        r"AUROC 0\.\d{3} \[.*\] on external films \(n = 400 films, 200 groups\) · shortcut floor not measured",
+        headline(evaluated(away, more, TWO)),
+    )
 
 
 def test_probability_summary_and_calibration():
@@ -251,11 +254,14 @@ def test_the_headline_never_shows_the_score_alone():
     bare = evaluated(predictions, films, TWO)
     auroc = value(bare, "auroc", label="covid19")
     assert re.fullmatch(
-        r"AUROC 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] \(n = 400 films, 200 groups\) · shortcut floor not measured",
+        r"AUROC 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] \(n = 400 films, 200 groups\) · shortcut floor not measured"
+        r" · unseen source not measured",
         headline(bare),
     )
-    full = headline(dataclasses.replace(bare, floors=tuple(floors)))
-    assert full.endswith(f" · shortcut floor 0.950 (header) · above the floor {auroc - 0.95:+.3f}")
+    full = dataclasses.replace(bare, floors=tuple(floors))
+    rest = f" · shortcut floor 0.950 (header) · above the floor {auroc - 0.95:+.3f} · unseen source not measured"
+    assert headline(full).endswith(rest)
+    assert headline(full, NOT_AUDITED).endswith(f"{rest} · not audited (hilum audit RUN)")
     many, _ = cohort()
     assert headline(evaluated(many, films)).startswith("macro AUROC 0.")
 

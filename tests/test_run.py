@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from hilum.bundle import MANIFEST, WEIGHTS, load_bundle
+from hilum.bundle.exporting import try_export
 from hilum.errors import DataError, UsageError
 from hilum.fitting import DONE, Fitter
 from hilum.index import Index
@@ -85,10 +86,27 @@ def test_the_account_tells_how_it_came_to_be(finished: Path) -> None:
     assert told["index_digest"] == run.index.digest
     assert told["weights"]["kind"] == "random"
     assert {"torch", "timm", "hilum"} <= set(told["versions"])
-    assert set(told["seconds"]) == {"index", "decode", "features", "train", "evaluate", "bundle"}
+    assert set(told["seconds"]) == {"index", "decode", "features", "train", "evaluate", "bundle", "export", "reference"}
     history = run.history
     assert set(history["division"]) == {0, 1, 2}
     assert (history.groupby("division")["epoch"].max() >= 1).all()
+
+
+def test_a_run_exports_its_bundle(
+    tmp_path: Path, drawn: Index, tiny_recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hilum.run.training.try_export", try_export)
+    run = train_run(tiny_recipe, None, tmp_path / "run", given=drawn, processes=1)
+    assert (run.folder / "bundle" / "network.onnx").is_file()
+    assert "not_exported" not in run.account
+    assert load_bundle(run.folder, engine="onnx").classes == ("patch", "plain")
+
+
+def test_a_run_that_is_only_scored_is_not_made_ready_for_use(tmp_path: Path, drawn: Index, tiny_recipe: str) -> None:
+    run = train_run(tiny_recipe, None, tmp_path / "run", given=drawn, processes=1, for_use=False)
+    assert {"export", "reference"}.isdisjoint(run.account["seconds"])
+    assert not (run.folder / "bundle" / "reference.safetensors").exists()
+    assert run.evaluation.n_films == 48
 
 
 def test_a_finished_run_returns_at_once(finished: Path, drawn: Index, tiny_recipe: str, fits: list[str]) -> None:

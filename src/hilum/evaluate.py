@@ -14,7 +14,7 @@ from hilum import metrics, scoring
 from hilum.errors import DataError
 from hilum.files import write_json
 from hilum.metrics import Bools, Counts
-from hilum.scoring import FEWEST, Predicted
+from hilum.scoring import FEWEST, Predicted, in_one_line
 from hilum.scoring import Score as Score
 from hilum.scoring import best_floor as best_floor
 from hilum.scoring import find_score as find_score
@@ -22,6 +22,7 @@ from hilum.scoring import spelt as spelt
 
 FORMAT = 1
 FOLDS = ("test", "external")
+NOT_AUDITED = "not audited (hilum audit RUN)"
 FEW_GROUPS = 30
 _SETTINGS = {
     "interval": "95 %, percentile bootstrap over groups; for a perfect figure the exact binomial bound",
@@ -305,24 +306,20 @@ def headline_score(evaluation: Evaluation, fold: str = "test") -> Score | None:
     return find_score(evaluation.scores, "macro_auroc", fold=fold)
 
 
-def headline(evaluation: Evaluation) -> str:
-    """Score, interval, shortcut floor and what is left above it, in one line: never the score alone."""
-    said = []
+def headline(evaluation: Evaluation, verdict: str | None = None) -> str:
+    """Score, interval, shortcut floor, what is above it, unseen source and the audit's verdict, in one line.
+
+    Args:
+        evaluation: what was measured.
+        verdict: of the audit, in words, or `NOT_AUDITED`; None leaves it out, as a bundle's manifest must.
+    """
     score, external = (headline_score(evaluation, fold) for fold in FOLDS)
-    films = f"(n = {evaluation.n_films} films, {evaluation.n_groups} groups)"
-    name = "AUROC" if len(evaluation.classes) == 2 else "macro AUROC"
-    if score is not None:
-        said.append(f"{name} {spelt(score)} {films}")
-    floor = best_floor(evaluation.floors)
-    if floor is None:
-        said.append("shortcut floor not measured")
-    else:
-        said.append(f"shortcut floor {floor.value:.3f} ({floor.metric.removeprefix('floor.')})")
-    if score is not None and score.value is not None and floor is not None and floor.value is not None:
-        said.append(f"above the floor {round(score.value - floor.value, 3) + 0.0:+.3f}")
-    if external is not None:
-        said.append(f"external {name} {spelt(external)} {films if score is None else f'(n = {external.n} films)'}")
-    return " · ".join(said)
+    best = best_floor(evaluation.floors)
+    floor = None if best is None or best.value is None else (best.value, best.metric.removeprefix("floor."))
+    apart = f"{spelt(external)} (n = {external.n} films)" if external else None
+    unseen = "" if external and not score else apart
+    told = in_one_line(score or external, evaluation.n_films, evaluation.n_groups, floor=floor, unseen=unseen)
+    return told if verdict is None else f"{told} · {verdict}"
 
 
 def classification_report(evaluation: Evaluation) -> str:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 from hilum import metrics
 from hilum.metrics import Bools, Counts, Floats, Ints, Ranking, Statistic, ratio
 
+UNSEEN_BLANK = "unseen source not measured"
 FEWEST = 5
 """Positives, and negatives, below which a source or subgroup gets no figure."""
 
@@ -350,3 +351,28 @@ def spelt(score: Score | None) -> str:
         return "-"
     bounds = "" if score.low is None or score.high is None else f" [{score.low:.3f}, {score.high:.3f}]"
     return f"{score.value:.3f}{bounds}"
+
+
+def in_one_line(
+    score: Score | None, films: int, groups: int, *, floor: tuple[float, str] | None, unseen: str | None
+) -> str:
+    """Score with interval, shortcut floor, what is above it, score on unseen sources: what is never shown apart.
+
+    Args:
+        score: an AUROC; where its fold is not the test fold, that is said.
+        films: that it rests on.
+        groups: their patients.
+        floor: the highest shortcut floor and what reached it; None where none was measured.
+        unseen: the score on unseen sources in words; empty where `score` is that one, None where none was measured.
+    """
+    said = ["score not measured"]
+    if score is not None:
+        area = "macro AUROC" if score.metric == "macro_auroc" else "AUROC"
+        where = "" if score.fold == "test" else f" on {score.fold} films"
+        said = [f"{area} {spelt(score)}{where} (n = {films} films, {groups} groups)"]
+    said.append(f"shortcut floor {floor[0]:.3f} ({floor[1]})" if floor else "shortcut floor not measured")
+    if score is not None and score.value is not None and floor is not None:
+        said.append(f"above the floor {round(score.value - floor[0], 3) + 0.0:+.3f}")
+    if unseen != "":
+        said.append(f"unseen source {unseen}" if unseen else UNSEEN_BLANK)
+    return " · ".join(said)

@@ -102,7 +102,8 @@ def test_the_page_opens_with_the_whole_headline(run_page: str) -> None:
         "Shortcut floor 0.970 [0.950–0.980] file header only",
         "Above the floor −0.070",
         "Sources never seen 0.610 [0.590–0.620] n = 75",
-        "audit verdict: not audited yet",
+        "audit verdict: not audited ",
+        "unseen source 0.610 [0.590, 0.620] (n = 75 films) · not audited (hilum audit RUN)",
         "A model that only reads file headers does better (0.970): this score is not evidence",
         "28 films only",
     ):

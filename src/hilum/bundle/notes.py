@@ -13,7 +13,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from hilum.bundle.format import MANIFEST, NOTES, OpenManifest, find_bundle, read_checked, sign_manifest
 from hilum.bundle.segmenter import Figure
@@ -82,9 +89,7 @@ class Failure(_Closed):
     contours: tuple[Contour, ...] = ()
 
 
-class Answers(_Closed):
-    """What reporting checklists ask and nothing in a bundle can know."""
-
+class _FirstAnswers(_Closed):
     patients: Told | None = None
     devices: Told | None = None
     places: Told | None = None
@@ -95,6 +100,44 @@ class Answers(_Closed):
     practice: Told | None = None
     ethics: Told | None = None
     contact: Told | None = None
+
+
+class Answers(_FirstAnswers):
+    """What reporting checklists ask and nothing in a bundle can know; what each means is in `hilum.card.asked`."""
+
+    background: Told | None = None
+    users: Told | None = None
+    fairness: Told | None = None
+    design: Told | None = None
+    representativeness: Told | None = None
+    deidentification: Told | None = None
+    missing_data: Told | None = None
+    acquisition: Told | None = None
+    treatments: Told | None = None
+    reference_rationale: Told | None = None
+    annotators: Told | None = None
+    blinding: Told | None = None
+    test_annotation: Told | None = None
+    agreement: Told | None = None
+    flow: Told | None = None
+    partitions: Told | None = None
+    selection: Told | None = None
+    thresholds: Told | None = None
+    robustness: Told | None = None
+    explanations: Told | None = None
+    updating: Told | None = None
+    limitations: Told | None = None
+    registration: Told | None = None
+    protocol: Told | None = None
+    data_availability: Told | None = None
+    code_availability: Told | None = None
+    involvement: Told | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, write: SerializerFunctionWrapHandler) -> dict[str, str | None]:
+        """The first fields always, later ones where told: bundles noted before them keep their digests."""
+        always = _FirstAnswers.model_fields
+        return {key: told for key, told in write(self).items() if told is not None or key in always}
 
 
 class Notes(_Closed):
@@ -120,7 +163,8 @@ class Notes(_Closed):
 def with_notes(path: Path, notes: Notes | None) -> str:
     """Give a bundle these notes in place of any it has, and return its new digest; weights are not touched.
 
-    Interrupted at any point it leaves a bundle that loads, with its former notes, with none or with these.
+    Interrupted at any point it leaves a bundle that loads, with its former notes, with none or with these. An audit
+    that is attached stays so: notes change nothing that was audited.
 
     Args:
         path: of the bundle or its run.

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hilum.audit.attached import Known
 from hilum.bundle import Figure
 from hilum.bundle.notes import Failure
 from hilum.report.tables import Grid
@@ -71,12 +72,14 @@ class Card:
     digest: str
     disclaimer: str
     headline: str | None
-    """Of the run that made it, as its evaluation says it: score, interval and floor."""
+    """Of the run that made it: score, interval, floor, unseen source and, of a classifier, its audit's verdict."""
     sections: tuple[Section, ...]
     measured: tuple[Measured, ...]
     failures: tuple[Failure, ...]
     recipe: str
     """TOML."""
+    audit: Known | None = None
+    """What is known of a classifier's audit; None for what `hilum audit` asks nothing about."""
 
     @property
     def blanks(self) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 import hilum
+from hilum.card import audited
+from hilum.card.checklists import Checklist, Item, checklist_json, checklists_of
 from hilum.card.content import BLANK, Card, Fact, Section
 from hilum.card.drawing import failure_drawing, interval_plots
 from hilum.card.sections import NONE, figures_grid, with_interval
@@ -24,6 +26,11 @@ HEADLINE = re.compile(r"(?P<metric>\D+) (?P<value>[01]\.\d+)(?P<rest>.*?)(?= · 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 FORMAT = 1
 """Of card.json."""
+CHECKED = (
+    "Answered is what this card says, and nothing else. A blank names what the author has to add; items about a "
+    "manuscript are left to it. Topics are in words of our own and do not replace the checklists' text."
+)
+CHECKLIST_HEAD = ("item", "asked", "the card's answer")
 
 
 def write_card(card: Card, folder: Path) -> tuple[Path, ...]:
@@ -47,6 +54,8 @@ def card_page(card: Card) -> str:
         facts={section.key: _facts_grid(section) for section in card.sections if section.facts},
         plots=plots,
         drawn=[(failure, failure_drawing(failure)) for failure in card.failures if failure.contours],
+        checked=CHECKED,
+        checklists=[(checklist, _checklist_grid(checklist)) for checklist in checklists_of(card)],
     )
 
 
@@ -66,11 +75,19 @@ def _tiles(card: Card) -> list[Tile]:
     below = "each with its n below" if measured else ""
     return [
         _lead(card),
-        Tile(name="Kind", strong=card.kind),
+        _standing(card),
         Tile(name="Sets of films measured", strong=str(len(measured) or "none"), words=below),
         Tile(name="Of another source", strong=str(len(other) or "none"), words="measured of this bundle"),
         Tile(name="Not recorded", strong=str(len(card.blanks)), words="blanks, named at the end"),
     ]
+
+
+def _standing(card: Card) -> Tile:
+    """A classifier's verdict; of what no audit asks about, what it is."""
+    if card.audit is None:
+        return Tile(name="Kind", strong=card.kind)
+    strong, words = audited.lead_of(card.audit)
+    return Tile(name="Audit", strong=strong, words=words)
 
 
 def _lead(card: Card) -> Tile:
@@ -96,6 +113,20 @@ def _marked(fact: Fact) -> str:
     return Markup('<span class="nothing">{}</span>').format(fact.text) if fact.told is None else fact.text
 
 
+def _checklist_grid(checklist: Checklist) -> Grid:
+    rows = tuple((item.number, item.topic, _answered(item)) for item in checklist.items)
+    return Grid(caption=f"{checklist.name}, {checklist.edition}", head=CHECKLIST_HEAD, rows=rows, texts=3)
+
+
+def _answered(item: Item) -> str:
+    if item.standing == "paper":
+        return Markup('<span class="nothing">{}</span>').format(item.text)
+    if not item.missing:
+        return item.text
+    told = Markup("{}<br>").format(item.told) if item.told else Markup("")
+    return told + Markup('<span class="blank">{}</span>').format(item.blank)
+
+
 def card_json(card: Card) -> dict[str, Any]:
     """The card as plain values; a blank is null, and `not_recorded` names them all."""
     return {
@@ -106,6 +137,7 @@ def card_json(card: Card) -> dict[str, Any]:
         "disclaimer": card.disclaimer,
         "made_with": f"hilum {hilum.__version__}",
         "headline": card.headline,
+        "audit": audited.plain(card.audit),
         "sections": {section.key: _plain(section) for section in card.sections},
         "figures": [
             one.figure.model_dump(mode="json") | {"films_of": one.standing, "words": one.words} for one in card.measured
@@ -114,6 +146,7 @@ def card_json(card: Card) -> dict[str, Any]:
         "failures": [failure.model_dump(mode="json") for failure in card.failures],
         "not_recorded": list(card.blanks),
         "recipe": card.recipe,
+        "checklists": {checklist.key: checklist_json(checklist) for checklist in checklists_of(card)},
     }
 
 
@@ -143,7 +176,10 @@ def card_markdown(card: Card) -> str:
             parts += [_safe(grid.note)] if grid.note else []
         parts += [f"{BLANK}: {_safe(gap)}" for gap in section.gaps]
     parts += [f"## Not recorded ({len(card.blanks)})", "\n".join(f"* {_safe(blank)}" for blank in card.blanks)]
-    parts += ["## The whole recipe", f"~~~~toml\n{card.recipe.rstrip()}\n~~~~"]
+    parts += ["## The whole recipe", f"~~~~toml\n{card.recipe.rstrip()}\n~~~~", "## Reporting checklists", CHECKED]
+    for checklist in checklists_of(card):
+        answers = ((item.number, item.topic, item.text) for item in checklist.items)
+        parts += [f"**{checklist.line}**", _markdown_table(CHECKLIST_HEAD, answers)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -171,12 +207,14 @@ def short_card(card: Card) -> RenderableType:
     found: list[RenderableType] = [*lines]
     if card.headline:
         found.append(Text(f"Headline: {card.headline}"))
+    found += [Text(said) for said in (audited.lines_of(card.audit) if card.audit else ())]
     if card.measured:
         found += _short_figures(card)
     found.append(Text(card.elsewhere()))
     found.append(Text(f"Failure examples: {len(card.failures) or BLANK}"))
     if card.blanks:
         found.append(Text(f"Not recorded ({len(card.blanks)}): {'; '.join(card.blanks)}", style="yellow"))
+    found.append(Text(f"Checklists: {'; '.join(checklist.line for checklist in checklists_of(card))}"))
     return Group(*found, Text(card.disclaimer, style="dim"))
 
 

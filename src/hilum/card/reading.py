@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hilum.audit.attached import known_of_bundle, line_of_bundle
 from hilum.bundle import MANIFEST, Figure, find_bundle
 from hilum.bundle.format import OpenManifest, read_checked
 from hilum.bundle.notes import Notes, read_notes
-from hilum.card import sections
+from hilum.card import audited, sections
 from hilum.card.content import Card, Measured, Standing
 from hilum.errors import BundleError
 from hilum.recipe import toml_of
@@ -25,13 +26,15 @@ def read_card(path: Path) -> Card:
     manifest, notes = read_checked(folder, None, OpenManifest), read_notes(folder) or Notes()
     extra: Mapping[str, Any] = manifest.model_extra or {}
     measured = _measured(folder, extra, notes)
-    evaluation = extra.get("evaluation") or {}
+    said = (extra.get("evaluation") or {}).get("headline")
+    audit = known_of_bundle(folder) if manifest.kind == "classifier" else None
     return Card(
         title=manifest.title,
         kind=manifest.kind,
         digest=manifest.digest,
         disclaimer=manifest.disclaimer,
-        headline=evaluation.get("headline"),
+        headline=line_of_bundle(said, audit) if audit and (said or audit.audit) else said,
+        audit=audit,
         sections=(
             sections.what_it_is(manifest, extra, notes),
             sections.use(manifest, notes),
@@ -39,6 +42,7 @@ def read_card(path: Path) -> Card:
             sections.data(manifest, notes),
             sections.training(manifest, notes),
             sections.performance(extra, measured),
+            *([audited.section_of(audit)] if audit else []),
             sections.failing(notes),
             sections.unknowns(notes),
             sections.origin(manifest),

@@ -6,6 +6,7 @@ from typing import Any
 
 from hilum.bundle.format import MANIFEST, OpenManifest
 from hilum.bundle.notes import Failure, Notes
+from hilum.card.asked import ASKED, MORE
 from hilum.card.content import BLANK, Fact, Measured, Section, elsewhere
 from hilum.files import canonical_json
 from hilum.report.tables import Grid, of_provenance
@@ -43,19 +44,6 @@ RECIPE = (
 )
 """What is told of a recipe -> where kinds of recipes keep it; what a recipe has no key for is left out."""
 ASPECTS = {"stretch": "stretched to a square", "pad": "padded to a square"}
-ASKED = {
-    "patients": ("Patients", "age and sex of the patients behind the films"),
-    "devices": ("Devices", "makers and kinds of the devices"),
-    "places": ("Places and dates", "hospitals, countries and years of the films"),
-    "eligibility": ("Eligibility", "which patients' films were taken up and which left out"),
-    "reference_standard": ("Reference standard", "who set the reference standard, when, and how far they agreed"),
-    "sample_size": ("Sample size", "why this many films"),
-    "subgroups": ("Subgroups", "figures by age, sex and device"),
-    "practice": ("Use in practice", "any evaluation where films are read"),
-    "ethics": ("Ethics", "approval and consent"),
-    "contact": ("Contact", "whom to ask"),
-}
-"""Fields of `notes.Answers` -> how a card calls them, and what belongs there."""
 
 
 def what_it_is(manifest: OpenManifest, extra: Mapping[str, Any], notes: Notes) -> Section:
@@ -196,7 +184,7 @@ def _split(recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> str | No
     method, folds = told.get("method"), told.get("folds")
     parts = [f"{method}, {folds} folds" if method == "kfold" else str(method), "by group"]
     parts += [f"tune {percent(told['tune'])}"] if isinstance(told.get("tune"), float) else []
-    out = [str(name) for name in told.get("hold_out_sources") or ()]
+    out = [str(name) for key in ("hold_out_sources", "hold_out_domains") for name in told.get(key) or ()]
     parts += [f"held out: {', '.join(out)}"] if out else []
     seeds = provenance.get("seeds")
     return ", ".join([*parts, *([f"seeds {_plain(seeds)}"] if seeds else [])])
@@ -304,7 +292,10 @@ def _failure(one: Failure) -> tuple[str, ...]:
 
 def unknowns(notes: Notes) -> Section:
     """What checklists ask and only people can answer."""
-    facts = (Fact(name=name, told=getattr(notes.answers, key), asked=asked) for key, (name, asked) in ASKED.items())
+    answers = notes.answers
+    facts = [Fact(name=name, told=getattr(answers, key), asked=asked) for key, (name, asked) in ASKED.items()]
+    more = [Fact(name=name, told=getattr(answers, key)) for key, (name, _) in MORE.items()]
+    facts += [fact for fact in more if fact.told is not None]
     return Section(key="asked", title="What checklists ask besides", facts=tuple(facts))
 
 

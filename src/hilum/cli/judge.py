@@ -11,6 +11,8 @@ from hilum.console import OUT, say_left_out, watch
 from hilum.process import settle
 from hilum.records import DISCLAIMER
 
+ELSEWHERE = "not audited on these films (hilum audit RUN --index FILE --out DIR)"
+
 
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
@@ -24,15 +26,18 @@ def evaluate(
     Example: `hilum evaluate RUN --index other.parquet`
     """
     settle()
+    from hilum.audit.attached import known_of_run, line_of_run
     from hilum.evaluate import as_dict, classification_report, headline, save_evaluation, scores_table
     from hilum.files import written_aside
     from hilum.index import Index, counted
     from hilum.run import Run, evaluate_elsewhere
 
-    evaluation = Run(run_folder).evaluation
+    run = Run(run_folder)
+    evaluation, line = run.evaluation, line_of_run(run.evaluation, known_of_run(run))
     if index_file:
-        evaluation, left_out = evaluate_elsewhere(Run(run_folder), Index.load(index_file), watch=watch)
+        evaluation, left_out = evaluate_elsewhere(run, Index.load(index_file), watch=watch)
         say_left_out(counted(left_out))
+        line = f"{headline(evaluation, ELSEWHERE)}\nthe run's own films: {line}"
     if out:
         save_evaluation(evaluation, out / "evaluation.json")
         with written_aside(out / "scores.csv") as aside:
@@ -40,7 +45,7 @@ def evaluate(
     if as_json:
         print_json(as_dict(evaluation))
         return
-    print_plain(f"{classification_report(evaluation)}\n\n{headline(evaluation)}")
+    print_plain(f"{classification_report(evaluation)}\n\n{line}")
     OUT.print(Text(DISCLAIMER, style="dim"))
 
 
@@ -61,6 +66,7 @@ def predict(
     Example: `hilum predict RUN films/ --out predictions.csv`
     """
     settle()
+    from hilum.audit.attached import known_of_bundle, line_of_bundle
     from hilum.bundle import load_bundle, released, released_names
     from hilum.predict import as_json as plain
     from hilum.predict import find_films, predict_films
@@ -69,7 +75,8 @@ def predict(
     from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
 
     by_name = str(bundle) in released_names() and not bundle.exists()
-    loaded = load_bundle(released(str(bundle)) if by_name else bundle)
+    folder = released(str(bundle)) if by_name else bundle
+    loaded = load_bundle(folder)
     paths = find_films(films)
     made = []
     told = predict_films(loaded, paths, processes=processes, gate=ViewFilter() if gate else None)
@@ -86,7 +93,7 @@ def predict(
     else:
         OUT.print(predictions_summary(made, out) if out else predictions_table(made))
         said = (loaded.evaluation or {}).get("headline")
-        OUT.print(Text(f"{loaded.title}: {said}" if said else loaded.title), soft_wrap=True)
+        OUT.print(Text(f"{loaded.title}: {line_of_bundle(said, known_of_bundle(folder))}"), soft_wrap=True)
         OUT.print(Text(DISCLAIMER, style="dim"))
     if any(prediction.refusal for prediction in made):
         raise typer.Exit(REFUSED)

@@ -24,6 +24,13 @@ from hilum.process import settle
 from hilum.records import DISCLAIMER
 
 recipes_app = typer.Typer()
+KeepOut = Annotated[
+    str | None,
+    typer.Option(
+        metavar="each|NAME,NAME",
+        help="Train every run again without each source, or these, and score it there. Other domains: films.domain.",
+    ),
+]
 
 
 @recipes_app.callback(invoke_without_command=True)
@@ -83,7 +90,8 @@ def train(
 
 
 def _say_result(folder: Path) -> None:
-    from hilum.evaluate import classification_report, headline
+    from hilum.audit.attached import known_of_run, line_of_run
+    from hilum.evaluate import classification_report
     from hilum.report.tables import of_unseen
     from hilum.run import Run
 
@@ -92,7 +100,7 @@ def _say_result(folder: Path) -> None:
     if run.unseen is not None:
         grid = of_unseen(run.unseen)
         OUT.print(table(grid.caption, list(grid.head), grid.rows))
-    print_plain(f"\n{headline(run.evaluation)}")
+    print_plain(f"\n{line_of_run(run.evaluation, known_of_run(run))}")
     OUT.print(Text(DISCLAIMER, style="dim"))
 
 
@@ -110,6 +118,7 @@ def compare(
         ),
     ] = None,
     own_splits: Annotated[bool, typer.Option("--own-splits", help="Leave every recipe its own split.")] = False,
+    keep_out: KeepOut = None,
     processes: Processes = None,
     *,
     as_json: AsJson = False,
@@ -119,16 +128,30 @@ def compare(
     Example: `hilum compare demo --vary network.pooling=avg,grid3 --root DATA --out DIR`
     """
     settle()
-    from hilum.compare import as_dict, judge_runs, parse_vary, plan_variants, train_variants
-    from hilum.report.comparison import format_comparison, write_comparison
+    from hilum.compare import (
+        Without,
+        as_dict,
+        judge_runs,
+        parse_keep_out,
+        parse_vary,
+        plan_variants,
+        train_variants,
+        train_without,
+    )
+    from hilum.report.comparison import format_comparison, with_verdicts, write_comparison
     from hilum.train import is_leader
 
     given = given_index(root, index_file)
-    variants = plan_variants(recipes, parse_vary(vary or []), own_splits=own_splits)
+    domains = parse_keep_out(keep_out) if keep_out is not None else None
+    alone = keep_out is not None
+    variants = plan_variants(recipes, parse_vary(vary or []), own_splits=own_splits, alone=alone)
     runs = train_variants(variants, root, out, given=given, processes=processes, watch=watch)
+    kept: list[list[Without]] = []
+    if keep_out is not None:
+        kept = train_without(variants, runs, root, out, domains=domains, given=given, processes=processes, watch=watch)
     if not is_leader():
         return
-    comparison = judge_runs(variants, runs)
+    comparison = with_verdicts(judge_runs(variants, runs, kept))
     page = write_comparison(comparison, out)
     if as_json:
         print_json(as_dict(comparison))

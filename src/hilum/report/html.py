@@ -16,7 +16,8 @@ from markupsafe import Markup
 import hilum
 from hilum.audit.result import Audit, headline
 from hilum.describe import Description, left_out_by_reason
-from hilum.evaluate import FOLDS, Evaluation
+from hilum.evaluate import FOLDS, NOT_AUDITED, Evaluation
+from hilum.evaluate import headline as evaluation_headline
 from hilum.records import DISCLAIMER
 from hilum.report import figures, tables, wording
 from hilum.report.audit_tables import summary_grid
@@ -35,8 +36,10 @@ class RunReport:
     evaluation: Evaluation
     sentence: str | None = None
     """What the headline means, in one sentence; None for the one that follows from score and floor."""
+    headline: str | None = None
+    """The one line of score, floor, unseen source and verdict; None for the one that follows from the evaluation."""
     verdict: str | None = None
-    """The audit's verdict, such as `pass`, `warn`, `fail`; None before an audit."""
+    """The audit's verdict, such as `PASS`, `WARN`, `FAIL`; None before an audit."""
     audit: Audit | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     """`audit` and `explain` -> address of their page from the run's, where there is one."""
@@ -86,6 +89,8 @@ def run_report(content: RunReport) -> str:
         title=content.title,
         run=content,
         top=top,
+        beyond=_beyond(content.audit, top),
+        line=content.headline or evaluation_headline(content.evaluation, content.verdict or NOT_AUDITED),
         sentence=content.sentence or top.sentence,
         figures={name: _run_plot(name, text, content) for name, text in drawn.items()},
         cohort=_cohort_plots(content.description) if content.description else [],
@@ -95,6 +100,21 @@ def run_report(content: RunReport) -> str:
         audited=headline(content.audit) if content.audit else None,
         provenance=tables.of_provenance(content.provenance),
     )
+
+
+def _beyond(audit: Audit | None, top: wording.Headline) -> dict[str, str]:
+    """What the audit adds to the figures of an evaluation: a higher floor, a score on unseen sources."""
+    found = dict.fromkeys(("floor", "above", "unseen", "unseen_words"), "")
+    if audit is None:
+        return found
+    if audit.floor and audit.above_floor is not None and audit.floor.value > ((top.floor and top.floor.value) or 0):
+        found["floor"] = f"{wording.figure(audit.floor.value)} in the audit ({audit.floor.of})"
+        found["above"] = f"{wording.signed(audit.above_floor)} over the audit's floor"
+    if audit.unseen and not top.elsewhere:
+        found["unseen"] = wording.figure(audit.unseen.value)
+        whose = "a probe's, " if audit.of_a_probe else ""
+        found["unseen_words"] = f"{wording.interval(audit.unseen)} {whose}n = {audit.unseen.n:,}"
+    return found
 
 
 def run_figures(content: RunReport) -> dict[str, str]:

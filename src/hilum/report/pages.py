@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.audit.result import Audit, load_audit
+from hilum.audit.attached import audit_of as audit_of
+from hilum.audit.attached import known_of_run, line_of_run
 from hilum.describe import describe
-from hilum.errors import DataError, UnreadableFilm
-from hilum.evaluate import headline_score
+from hilum.errors import UnreadableFilm
 from hilum.files import write_text
 from hilum.index import Index
 from hilum.pixels import read_film
@@ -21,7 +21,6 @@ from hilum.report.films import SIDE_PX, ExampleFilm, Kind, choose_examples
 from hilum.report.html import RunReport, run_figures, run_report
 from hilum.run import Run
 
-AUDIT = Path("audit") / "audit.json"
 PAGES = {"audit": Path("audit") / "audit.html", "explain": Path("explain") / "explanations.html"}
 """Other pages of a run, where they are made unless told where."""
 
@@ -49,11 +48,9 @@ def gather(run: Run, *, page: Path | None = None) -> RunReport:
     warnings = [*run.evaluation.notes]
     if unread:
         warnings.append(f"{unread} example films are no longer readable where the index says they are")
-    audit = None
-    try:
-        audit = audit_of(run)
-    except DataError as error:
-        warnings.append(f"the run's audit is not shown: {error}")
+    known = known_of_run(run)
+    if known.why:
+        warnings.append(f"the run's audit is not shown: {known.why}")
     return RunReport(
         title=run.recipe.title,
         recipe_name=run.recipe.digest[:12],
@@ -69,26 +66,11 @@ def gather(run: Run, *, page: Path | None = None) -> RunReport:
         warnings=warnings,
         unseen=run.unseen,
         changed=changes_of(run.recipe_text),
-        audit=audit,
-        verdict=audit.verdict.value if audit else None,
+        audit=known.audit,
+        verdict=known.audit.verdict.value if known.audit else None,
+        headline=line_of_run(run.evaluation, known),
         links=links_of(run, page or run.folder / "report.html"),
     )
-
-
-def audit_of(run: Run) -> Audit | None:
-    """The audit in the run's folder; None where there is none.
-
-    Raises:
-        DataError: it is no audit, or one of other films or figures than the run's.
-    """
-    path = run.folder / AUDIT
-    if not path.is_file():
-        return None
-    audit = load_audit(path)
-    score = headline_score(run.evaluation, audit.score.fold if audit.score else "test")
-    if (audit.kind, audit.index_digest, audit.score) != ("run", run.index.digest, score):
-        raise DataError(f"{path.name} is of other films or figures than the run's; audit again")
-    return audit
 
 
 def links_of(run: Run, page: Path) -> dict[str, str]:

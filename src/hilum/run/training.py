@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from hilum.bundle import WEIGHTS, Bundle, save_bundle
+from hilum.bundle.exporting import try_export
 from hilum.cache import ArrayView, FrameCache
+from hilum.engine.eager import TorchEngine
 from hilum.errors import UsageError
 from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_table
 from hilum.files import write_json, write_text, written_aside
@@ -28,8 +30,9 @@ from hilum.provenance import describe_machine, describe_versions
 from hilum.recipe import Recipe, changes_of, parse_recipe
 from hilum.run.films import choose_films, lungs_account, with_lungs
 from hilum.run.folder import REFIT, UNSEEN, Run
+from hilum.run.reference import attach_reference
 from hilum.run.unseen import score_unseen
-from hilum.selection import TARGET, select_films
+from hilum.selection import TARGET, domains_of, select_films
 from hilum.sources import read_source
 from hilum.split import Split, SplitPlan, make_splits
 from hilum.train import is_leader, leader_first, wait_for_all
@@ -45,6 +48,7 @@ def train_run(
     given: Index | None = None,
     processes: int | None = None,
     watch: Watch = unwatched,
+    for_use: bool = True,
 ) -> Run:
     """Do what a recipe says, or go on where it was interrupted.
 
@@ -55,6 +59,8 @@ def train_run(
         given: an index to select from, in place of reading the recipe's sources.
         processes: how many decode at once.
         watch: told of every stage.
+        for_use: also make what the bundle is read with elsewhere: its export without torch, and what its intervals are
+            told from. A run that is only scored needs neither.
 
     Raises:
         UsageError: `out` holds a run of another recipe.
@@ -85,11 +91,18 @@ def train_run(
             progress(1, 1)
         with _timed(seconds, "bundle"):
             bundle = _release(run, index, fitter, last, fitter.notes(final))
+        not_exported: dict[str, str] = {}
+        if for_use:
+            with _timed(seconds, "export"):
+                not_exported = try_export(run.folder / "bundle")
+            with _timed(seconds, "reference"):
+                attach_reference(run, films=index, processes=processes)
         if run.recipe.unseen:
             unseen = score_unseen(run.recipe, index, bundle, final, watch)
             with written_aside(out / UNSEEN) as aside:
                 unseen.to_csv(aside, index=False)
-        write_json(out / "run.json", {**bundle.provenance, "seconds": seconds})  # says that the run is finished
+        account = {**bundle.provenance, **not_exported, "seconds": seconds}
+        write_json(out / "run.json", account)  # says that the run is finished
         for weights in (out / "divisions").glob(f"*/{WEIGHTS}"):
             weights.unlink()  # the bundle holds them now
     wait_for_all()
@@ -165,7 +178,7 @@ def _splits(run: Run, films: pd.DataFrame) -> list[Split]:
     """The recipe's divisions in their order: as saved where they were, for a person may have changed a file."""
     folder = run.folder / "splits"
     splits = []
-    for made in make_splits(films, run.recipe.split):
+    for made in make_splits(films, run.recipe.split, domains=domains_of(films, run.recipe.films.domain)):
         file = folder / f"{made.name}.csv"
         if not file.is_file():
             made.save(folder)
@@ -212,9 +225,11 @@ def _final(run: Run, films: pd.DataFrame, splits: Sequence[Split]) -> Split:
         test=0.0,
         seeds=plan.seeds[:1],
         hold_out_sources=plan.hold_out_sources,
+        hold_out_domains=plan.hold_out_domains,
         class_equal=plan.class_equal,
     )
-    refit = replace(make_splits(films, whole)[0], number=REFIT)
+    domains = domains_of(films, run.recipe.films.domain)
+    refit = replace(make_splits(films, whole, domains=domains)[0], number=REFIT)
     refit.save(run.folder / "splits")
     return refit
 
@@ -246,7 +261,7 @@ def _judge(run: Run, index: Index, frames: ArrayView, splits: Sequence[Split], l
 def measure_floors(
     recipe: Recipe, films: pd.DataFrame, frames: ArrayView, splits: Sequence[Split]
 ) -> tuple[Score, ...]:
-    """What classifiers that never see a lung reach on the very same divisions."""
+    """What classifiers that never see a lung reach on the very same divisions; a film's source is its domain there."""
     where = pd.Index(films["image_id"])
     repeats: dict[int, list[Fold]] = {}
     for split in splits:
@@ -256,7 +271,7 @@ def measure_floors(
     if not repeats:
         return ()
     return shortcut_floors(
-        films,
+        films.assign(source=domains_of(films, recipe.films.domain)),
         films[TARGET],
         thumbnails(frames),
         repeats=list(repeats.values()),
@@ -300,7 +315,7 @@ def _release(run: Run, index: Index, fitter: Fitter, last: Division, notes: Sequ
             classes=run.recipe.class_names,
             recipe=run.recipe,
             preprocess=fitter.preprocess,
-            network=fitter.classifier,
+            engine=TorchEngine(fitter.classifier),
             temperature=last.temperature,
             operating_points=last.points,
             evaluation={
