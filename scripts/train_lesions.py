@@ -23,6 +23,7 @@ from hilum.augment import seed_of
 from hilum.bundle import Figure, SegmenterBundle, figure_of, load_segmenter, save_segmenter
 from hilum.cache import ArrayView, FrameCache
 from hilum.console import OUT, watch
+from hilum.engine.eager import TorchEngine
 from hilum.errors import DataError
 from hilum.files import write_json
 from hilum.index import Index, build_index
@@ -183,7 +184,7 @@ def fit(
         labels=plan.labels,
         recipe=plan,
         preprocess=plan.preprocess,
-        network=network,
+        engine=TorchEngine(network),
         threshold=plan.threshold,
         intended_use=INTENDED,
         provenance=told,

@@ -20,6 +20,7 @@ from hilum.augment import seed_of
 from hilum.bundle import SegmenterBundle, save_segmenter
 from hilum.cache import FrameCache
 from hilum.console import OUT, watch
+from hilum.engine.eager import TorchEngine
 from hilum.index import Index, build_index
 from hilum.lungs import measure, plausible_range, tell_sides, unsure_share
 from hilum.masks import MaskCache, read_mask
@@ -130,7 +131,7 @@ def finish(
         labels=plan.labels,
         recipe=plan,
         preprocess=plan.preprocess,
-        network=network,
+        engine=TorchEngine(network),
         threshold=plan.threshold,
         intended_use=INTENDED,
         provenance=told | {"versions": describe_versions()},

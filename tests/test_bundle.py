@@ -24,6 +24,7 @@ from hilum.bundle import (
     read_manifest,
     save_bundle,
 )
+from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError
 from hilum.evaluate import OperatingPoint
 from hilum.files import digest_of, sha256_file
@@ -46,7 +47,7 @@ def _made(text: str, **told: Any) -> Bundle:
         "classes": recipe.class_names,
         "recipe": recipe,
         "preprocess": recipe.preprocess.model_copy(update={"mean": (0.5,) * 3, "std": (0.25,) * 3}),
-        "network": network,
+        "engine": TorchEngine(network),
         "temperature": 1.7,
         "operating_points": POINTS,
         "evaluation": {"headline": "macro AUROC 0.9"},
@@ -109,7 +110,7 @@ def test_every_head_and_level_survives_saving(tiny_recipe: str, tmp_path: Path, 
     recipe = parse_recipe(tiny_recipe)
     recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update=part)})
     network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
-    before = _made(tiny_recipe, recipe=recipe, network=network)
+    before = _made(tiny_recipe, recipe=recipe, engine=TorchEngine(network))
     save_bundle(before, tmp_path / "b")
     assert np.array_equal(load_bundle(tmp_path / "b").logits(_frames()), before.logits(_frames()))
 
@@ -121,7 +122,7 @@ def test_a_learned_grey_entry_survives_saving(tiny_recipe: str, tmp_path: Path) 
     network.to(memory_format=torch.channels_last)  # as training leaves it: another layout adds in another order
     torch.nn.init.normal_(network.entry.conv.weight)
     scaled = recipe.preprocess.model_copy(update={"mean": (0.5,), "std": (0.25,)})
-    before = _made(tiny_recipe, recipe=recipe, network=network, preprocess=scaled)
+    before = _made(tiny_recipe, recipe=recipe, engine=TorchEngine(network), preprocess=scaled)
     save_bundle(before, tmp_path / "b")
     after = load_bundle(tmp_path / "b")
     assert torch.equal(after.network.entry.conv.weight, network.entry.conv.weight)
@@ -153,7 +154,7 @@ def test_loading_needs_neither_the_packaged_weights_nor_a_network(
 ) -> None:
     recipe = parse_recipe(tiny_recipe.replace('"test_resnet"', '"tf_efficientnet_lite0"').replace("random", "packaged"))
     network, _ = build_classifier(recipe.network, recipe.preprocess, classes=2)
-    save_bundle(_made(tiny_recipe, recipe=recipe, network=network), tmp_path / "b")
+    save_bundle(_made(tiny_recipe, recipe=recipe, engine=TorchEngine(network)), tmp_path / "b")
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went to the network"))
     assert load_bundle(tmp_path / "b").logits(_frames(1)).shape == (1, 2)
@@ -298,7 +299,7 @@ def test_an_interrupted_saving_leaves_no_bundle(copy: Path, tiny_recipe: str, mo
     def full(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("hilum.bundle.format.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OSError, match="disk full"):
         save_bundle(_made(tiny_recipe), copy)
     with pytest.raises(BundleError, match="is no bundle"):

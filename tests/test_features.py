@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from hilum.cache import ArrayView, FrameCache
+from hilum.engine.eager import films_a_pass
 from hilum.features import FeatureCache, Variant, resolved
 from hilum.index import Index
 from hilum.networks import build_classifier
-from hilum.networks.classifier import films_a_pass
 from hilum.recipe import Recipe, parse_recipe
 
 TURNED = {"augmentation": {"rotate_degrees": 20.0}, "schedule": {"views": 3}}

@@ -23,6 +23,7 @@ from hilum.bundle import (
     released_names,
     save_segmenter,
 )
+from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError, UsageError
 from hilum.files import digest_of, sha256_file
 from hilum.networks.segmentation import build_segmenter
@@ -47,7 +48,7 @@ def _made(**told: Any) -> SegmenterBundle:
         "labels": ("lungs",),
         "recipe": recipe,
         "preprocess": scaled,
-        "network": build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1),
+        "engine": TorchEngine(build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)),
         "threshold": 0.4,
         "figures": (FIGURE,),
         "plausible": {"area_share": (0.1, 0.6)},

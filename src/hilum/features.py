@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hilum.augment import changed_frames, seed_of
 from hilum.cache import ArrayCache, ArrayView
+from hilum.engine.eager import films_a_pass
 from hilum.files import cache_dir, digest_of
 from hilum.networks import Classifier, Origin
 from hilum.networks.backbones import per_channel
-from hilum.networks.classifier import films_a_pass
 from hilum.parallel import Progress
 from hilum.preprocess import Frame, Preprocess
 from hilum.recipe import Augmentation, Recipe

@@ -4,8 +4,9 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from hilum.engine.eager import films_a_pass
 from hilum.networks import build_classifier, logits_of
-from hilum.networks.classifier import Classifier, Standardise, films_a_pass, freeze, training_mode
+from hilum.networks.classifier import Classifier, Standardise, freeze, training_mode
 from hilum.preprocess import Preprocess
 from hilum.recipe import Network
 

@@ -1,14 +1,16 @@
 """The bundle of a classifier: network, preprocess, calibration, thresholds, and how it came to be."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from hilum.bundle.engines import CPU, Asked, engine_for
 from hilum.bundle.format import (
     FORMAT,
     MANIFEST,
@@ -20,14 +22,28 @@ from hilum.bundle.format import (
     proof_frames,
     read_checked,
     read_proof,
+    told_by,
     write_bundle,
+)
+from hilum.engine import (
+    LOGITS,
+    VECTOR,
+    Engine,
+    EvidenceMap,
+    FilmAnswers,
+    Frames,
+    evidence_map,
+    film_answers,
+    in_passes,
 )
 from hilum.errors import BundleError, UsageError
 from hilum.evaluate import OperatingPoint
-from hilum.networks import Classifier, Frames, build_classifier, logits_of
 from hilum.preprocess import Preprocess
 from hilum.recipe import Recipe, checked_recipe
 from hilum.records import DISCLAIMER
+
+if TYPE_CHECKING:
+    from hilum.networks import Classifier
 
 KIND = "classifier"
 
@@ -43,13 +59,14 @@ class Manifest(AnyManifest):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A classifier ready to use: network, preprocess, calibration, thresholds, and how it came to be."""
+    """A classifier ready to use: an engine, preprocess, calibration, thresholds, and how it came to be."""
 
     title: str
     classes: tuple[str, ...]
     recipe: Recipe
     preprocess: Preprocess
-    network: Classifier
+    engine: "Engine[Classifier]"
+    """Computes the logits; holds the network."""
     temperature: float
     operating_points: tuple[OperatingPoint, ...]
     evaluation: Mapping[str, Any] | None = None
@@ -59,9 +76,38 @@ class Bundle:
     digest: str = ""
     """Names the exact bundle; empty until saved."""
 
+    @property
+    def network(self) -> "Classifier":
+        """The torch network, for what needs gradients; built when it is first asked for."""
+        return self.engine.network
+
     def logits(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, classes) logits, in float32."""
-        return logits_of(self.network, self.preprocess, frames)
+        return self._outputs(frames, LOGITS)
+
+    def vectors(self, frames: Frames) -> NDArray[np.float32]:
+        """(N, side, side) frames -> (N, size): what the head reads of them."""
+        return self._outputs(frames, VECTOR)
+
+    def _outputs(self, frames: Frames, name: str) -> NDArray[np.float32]:
+        answer = partial(self.engine, names=(name,))
+        return in_passes(answer, self.preprocess, frames, self.engine.at_once)[0]
+
+    def answers(self, frame: NDArray[Any]) -> FilmAnswers:
+        """Logits, vector and maps of a (side, side) frame, in one pass."""
+        return film_answers(self.engine, self.preprocess.normalise(frame[None]))
+
+    def evidence(self, frame: NDArray[Any], place: int) -> EvidenceMap:
+        """What each cell of a (side, side) frame adds to the log-odds of the class at `place`, before calibration.
+
+        Raises:
+            UsageError: the head has hidden layers.
+        """
+        return self.evidence_of(self.answers(frame), place)
+
+    def evidence_of(self, answers: FilmAnswers, place: int) -> EvidenceMap:
+        """`evidence` of a film that has passed the network."""
+        return evidence_map(self.engine, answers, place, pooling=self.recipe.network.pooling)
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, classes) calibrated probabilities; rows sum to one."""
@@ -79,6 +125,9 @@ def calibrated(logits: NDArray[np.float32], temperature: float) -> NDArray[np.fl
 
 def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     """Write a bundle and return it with its digest; the manifest is written last, so a torn bundle has none."""
+    from hilum.engine.eager import TorchEngine
+
+    bundle = replace(bundle, engine=TorchEngine(bundle.network))  # the network is what is saved, not an export of it
     frames = proof_frames(bundle.preprocess)
     write_bundle(folder, _manifest(bundle), bundle.network.state_dict(), frames, bundle.logits(frames))
     return load_bundle(folder)
@@ -110,31 +159,27 @@ def read_manifest(folder: Path) -> Manifest:
     return read_checked(folder, KIND, Manifest)
 
 
-def load_bundle(path: Path, *, device: str = "cpu") -> Bundle:
+def load_bundle(path: Path, *, device: str = CPU, engine: Asked = "auto") -> Bundle:
     """Read, check and self-test a bundle (or the bundle of a run).
+
+    Args:
+        path: of the bundle or its run.
+        device: torch's.
+        engine: `onnx` needs no torch and an export beside the bundle, `auto` takes it where it can.
 
     Raises:
         BundleError: with what is wrong.
+        MissingExtra: what the engine needs is not installed.
     """
     folder = find_bundle(path)
     manifest = read_manifest(folder)
     recipe = _recipe(folder, manifest)
-    bundle = Bundle(
-        title=manifest.title,
-        classes=manifest.classes,
-        recipe=recipe,
-        preprocess=manifest.preprocess,
-        network=_network(folder, manifest, recipe),
-        temperature=manifest.temperature,
-        operating_points=manifest.operating_points,
-        evaluation=manifest.evaluation,
-        provenance=manifest.provenance,
-        intended_use=manifest.intended_use,
-        digest=manifest.digest,
-    )
-    self_test(bundle, folder / SELFTEST)
-    bundle.network.to(device)
-    return bundle
+
+    def made(chosen: "Engine[Classifier]") -> Bundle:
+        return Bundle(recipe=recipe, engine=chosen, **told_by(manifest, Bundle))
+
+    build = partial(_network, folder, manifest, recipe)
+    return made(engine_for(folder, engine, device, build, lambda tried: self_test(made(tried), folder / SELFTEST)))
 
 
 def _recipe(folder: Path, manifest: Manifest) -> Recipe:
@@ -147,7 +192,9 @@ def _recipe(folder: Path, manifest: Manifest) -> Recipe:
     return recipe
 
 
-def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> Classifier:
+def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> "Classifier":
+    from hilum.networks import build_classifier
+
     try:
         network, _ = build_classifier(
             recipe.network, manifest.preprocess, classes=len(manifest.classes), weights="random"

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
@@ -22,17 +21,19 @@ from hilum.bundle.format import (
     proof_frames,
     read_checked,
     read_proof,
+    told_by,
     write_bundle,
 )
 from hilum.bundle.segmenter import Figure
-from hilum.errors import BundleError, UsageError
-from hilum.networks import Frames
-from hilum.networks.classifier import outputs_of
-from hilum.networks.detectors import Detector, Limits, build_detector, found_in, labelled
+from hilum.engine import Frames
+from hilum.errors import BundleError, UsageError, require
 from hilum.outlines import Placing
 from hilum.preprocess import Preprocess
 from hilum.recipe.detection import DetectionRecipe
 from hilum.records import DISCLAIMER
+
+if TYPE_CHECKING:
+    from hilum.networks.detectors import Detector
 
 KIND = "detector"
 
@@ -49,7 +50,7 @@ class DetectorManifest(AnyManifest):
 
 @dataclass(frozen=True)
 class DetectorBundle:
-    """A box detector ready to use.
+    """A box detector ready to use; it runs with torch only.
 
     Attributes:
         score_threshold: boxes with a lower score are not told.
@@ -62,7 +63,7 @@ class DetectorBundle:
     labels: tuple[str, ...]
     recipe: DetectionRecipe
     preprocess: Preprocess
-    network: Detector
+    network: "Detector"
     score_threshold: float
     nms_threshold: float
     most_found: int = 100
@@ -73,11 +74,13 @@ class DetectorBundle:
 
     def __post_init__(self) -> None:
         # As a loaded one is laid out: another layout rounds otherwise, and a figure would not repeat to the last digit.
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=require("torch", extra="train").channels_last)
 
     def answers(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, numbers): all that the network's heads answer, before boxes are chosen."""
-        return outputs_of(self.network, self.preprocess, frames, (_answers_of_a_film(self.network, self.preprocess),))
+        from hilum.networks.classifier import outputs_of
+
+        return outputs_of(self.network, self.preprocess, frames)
 
     def detect(
         self, frames: Frames, sizes: Sequence[tuple[int, int]], *, score_threshold: float | None = None
@@ -92,6 +95,8 @@ class DetectorBundle:
         Raises:
             UsageError: there are not as many sizes as frames.
         """
+        from hilum.networks.detectors import Limits, found_in, labelled
+
         if len(sizes) != len(frames):
             raise UsageError(f"{len(frames)} frames come with the sizes of {len(sizes)} films; give one each")
         least = self.score_threshold if score_threshold is None else score_threshold
@@ -106,14 +111,6 @@ def _on_film(found: Sequence[LabelledBox], preprocess: Preprocess, size: tuple[i
     placing = Placing.of(preprocess, size)
     told: list[tuple[LabelledBox, Box]] = [(one, placing.onto_film(one.box, size)) for one in found]
     return [LabelledBox(one.label, box, one.score) for one, box in told if box.width > 0 and box.height > 0]
-
-
-def _answers_of_a_film(network: Detector, preprocess: Preprocess) -> int:
-    """How many numbers the heads answer for one frame."""
-    device = next(network.parameters()).device
-    blank = torch.zeros(1, preprocess.channels, preprocess.size_px, preprocess.size_px, device=device)
-    with torch.inference_mode():
-        return int(network.eval()(blank).shape[1])
 
 
 def save_detector(bundle: DetectorBundle, folder: Path) -> DetectorBundle:
@@ -150,22 +147,11 @@ def load_detector(path: Path, *, device: str = "cpu") -> DetectorBundle:
     folder = find_bundle(path)
     manifest = read_checked(folder, KIND, DetectorManifest)
     recipe = _recipe(folder, manifest)
-    bundle = DetectorBundle(
-        title=manifest.title,
-        labels=manifest.labels,
-        recipe=recipe,
-        preprocess=manifest.preprocess,
-        network=_network(folder, manifest, recipe),
-        score_threshold=manifest.score_threshold,
-        nms_threshold=manifest.nms_threshold,
-        most_found=manifest.most_found,
-        figures=manifest.figures,
-        provenance=manifest.provenance,
-        intended_use=manifest.intended_use,
-        digest=manifest.digest,
-    )
-    numbers = _answers_of_a_film(bundle.network, manifest.preprocess)
-    frames, expected = read_proof(folder / SELFTEST, manifest.preprocess, (numbers,))
+    require("torch", extra="train")
+    network = _network(folder, manifest, recipe)
+    bundle = DetectorBundle(recipe=recipe, network=network, **told_by(manifest, DetectorBundle))
+    blank = np.zeros((0, manifest.preprocess.size_px, manifest.preprocess.size_px), manifest.preprocess.dtype)
+    frames, expected = read_proof(folder / SELFTEST, manifest.preprocess, bundle.answers(blank).shape[1:])
     check_proof(bundle.answers(frames), expected)
     bundle.network.to(device)
     return bundle
@@ -182,7 +168,9 @@ def _recipe(folder: Path, manifest: DetectorManifest) -> DetectionRecipe:
     return recipe
 
 
-def _network(folder: Path, manifest: DetectorManifest, recipe: DetectionRecipe) -> Detector:
+def _network(folder: Path, manifest: DetectorManifest, recipe: DetectionRecipe) -> "Detector":
+    from hilum.networks.detectors import build_detector
+
     try:
         network = build_detector(
             recipe.network,

@@ -4,29 +4,37 @@
     weights.safetensors   the network's tensors
     selftest.safetensors  drawn frames and the logits they must give, replayed on load
     notes.json            what its card tells beyond the manifest; only where the manifest lists it
+    audit.json            what its audit found, naming the bundle; the manifest, which is older, does not list it
+    reference.safetensors the films behind a classifier, as `hilum.reference` needs them; not listed either
+    network.onnx          the network as a graph that ONNX Runtime runs, its weights read from weights.safetensors
+    export.json           which bundle network.onnx was made of, its hash, and how near it comes; neither is listed
 
 Nothing in it is pickled and nothing in it is executed.
 """
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.numpy import load_file
 
+from hilum.engine import EXPORT, NETWORK
 from hilum.errors import BundleError
 from hilum.files import digest_of, sha256_file, write_json, written_aside
 from hilum.preprocess import Preprocess
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 FORMAT = 1
 MANIFEST, WEIGHTS, SELFTEST, NOTES = "bundle.json", "weights.safetensors", "selftest.safetensors", "notes.json"
+AUDIT, REFERENCE = "audit.json", "reference.safetensors"
 TOLERANCE = 1e-3
 """Largest difference in a self-test logit between the machine that saved and the one that loads, in units of the
 largest of these logits (of one, where all are smaller)."""
@@ -58,6 +66,12 @@ class OpenManifest(AnyManifest):
 Kind = TypeVar("Kind", bound=AnyManifest)
 
 
+def told_by(manifest: AnyManifest, kind: type[Any]) -> dict[str, Any]:
+    """What a manifest tells of a bundle as it stands: values by field of the dataclass `kind`, all but the recipe."""
+    shared = {one.name for one in fields(kind)} & type(manifest).model_fields.keys() - {"recipe"}
+    return {name: getattr(manifest, name) for name in shared}
+
+
 def proof_frames(preprocess: Preprocess) -> NDArray[Any]:
     """(2, side, side) drawn frames for the self-test: a soft chest-like shape and a ramp; no film of anybody."""
     side = preprocess.size_px
@@ -69,7 +83,7 @@ def proof_frames(preprocess: Preprocess) -> NDArray[Any]:
 
 
 def write_bundle(
-    folder: Path, told: Mapping[str, Any], state: Mapping[str, Tensor], frames: NDArray[Any], logits: NDArray[Any]
+    folder: Path, told: Mapping[str, Any], state: "Mapping[str, Tensor]", frames: NDArray[Any], logits: NDArray[Any]
 ) -> None:
     """Write tensors, self-test and manifest; the manifest last, so a torn bundle has none.
 
@@ -80,8 +94,11 @@ def write_bundle(
         frames: of the self-test.
         logits: what the network says of them.
     """
+    import torch
+    from safetensors.torch import save_file
+
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in (MANIFEST, NOTES):
+    for stale in (MANIFEST, NOTES, AUDIT, REFERENCE, EXPORT, NETWORK):
         (folder / stale).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # safetensors has no unsigned 16-bit numbers in every version: the frames travel as 32-bit ones.
@@ -103,6 +120,13 @@ def sign_manifest(folder: Path, told: Mapping[str, Any]) -> str:
     whole["digest"] = digest = digest_of(whole)
     write_json(folder / MANIFEST, whole)
     return digest
+
+
+def digest_without_notes(folder: Path) -> str:
+    """The digest that a checked bundle has, or would have, without notes: of all that it computes with."""
+    told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    files = {name: sha256 for name, sha256 in told["files"].items() if name != NOTES}
+    return digest_of({**{key: value for key, value in told.items() if key != "digest"}, "files": files})
 
 
 def find_bundle(path: Path) -> Path:
@@ -164,14 +188,17 @@ def _check_hashes(folder: Path, told: Mapping[str, Any], manifest: AnyManifest) 
             raise BundleError(f"bundle file {name} in {folder} is damaged or changed: its hash does not match")
 
 
-def load_weights(network: nn.Module, folder: Path) -> None:
+def load_weights(network: "nn.Module", folder: Path) -> None:
     """Fill a network with the bundle's tensors; those stored in half precision become float32 again.
 
     Raises:
         BundleError: they are not this network's.
     """
+    import torch
+    from safetensors.torch import load_file as load_tensors
+
     try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        network.load_state_dict(load_tensors(folder / WEIGHTS))
     except (RuntimeError, SafetensorError) as error:
         raise BundleError(f"{WEIGHTS} in {folder} does not fit the network its manifest describes") from error
     network.eval().to(memory_format=torch.channels_last)
@@ -188,7 +215,7 @@ def read_proof(
     side = preprocess.size_px
     try:
         told = load_file(proof)
-        frames, expected = told["frames"].numpy().astype(preprocess.dtype), told["logits"].numpy()
+        frames, expected = told["frames"].astype(preprocess.dtype), told["logits"]
     except (SafetensorError, KeyError) as error:
         raise BundleError(f"{proof} is no self-test of this bundle") from error
     if frames.shape[1:] != (side, side) or expected.shape != (len(frames), *logits_of_a_film) or not len(frames):
@@ -207,5 +234,5 @@ def check_proof(logits: NDArray[Any], expected: NDArray[Any]) -> None:
     if not shift <= limit:
         raise BundleError(
             f"the bundle's self-test gives logits {shift:.2g} away from those it was saved with (limit {limit:.2g}): "
-            "its weights or this machine's torch are not what they were"
+            "its weights or this machine's software are not what they were"
         )

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from scipy.special import expit
 
+from hilum.bundle.engines import CPU, Asked, engine_for
 from hilum.bundle.format import (
     FORMAT,
     MANIFEST,
@@ -21,16 +23,18 @@ from hilum.bundle.format import (
     proof_frames,
     read_checked,
     read_proof,
+    told_by,
     write_bundle,
 )
+from hilum.engine import Engine, Frames, in_passes
 from hilum.errors import BundleError, DataError, UsageError
-from hilum.networks import Frames
-from hilum.networks.classifier import outputs_of
-from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.preprocess import Preprocess
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
 from hilum.scoring import Score
+
+if TYPE_CHECKING:
+    from hilum.networks.segmentation import Segmenter
 
 KIND = "segmenter"
 Stored = Literal["float32", "float16"]
@@ -104,6 +108,7 @@ class SegmenterBundle:
     """A segmentation network ready to use.
 
     Attributes:
+        engine: computes the logits; holds the network.
         plausible: of what was seen on the training films' own masks: measure -> (lowest, highest).
         stored: what the weights are kept in; computed is in float32 always.
         agreement: what `stored` cost; None where it is float32.
@@ -114,7 +119,7 @@ class SegmenterBundle:
     labels: tuple[str, ...]
     recipe: SegmentationRecipe
     preprocess: Preprocess
-    network: Segmenter
+    engine: "Engine[Segmenter]"
     threshold: float
     figures: Sequence[Figure] = ()
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -124,19 +129,24 @@ class SegmenterBundle:
     agreement: Agreement | None = None
     digest: str = ""
 
-    def __post_init__(self) -> None:
-        # As a loaded one is laid out: another layout rounds otherwise, and a figure would not repeat to the last digit.
-        self.network.to(memory_format=torch.channels_last)
+    @property
+    def network(self) -> "Segmenter":
+        """The torch network, for what needs gradients; built when it is first asked for."""
+        return self.engine.network
 
     def logits(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, labels, side, side) logits, in float32."""
-        side = self.preprocess.size_px
-        return outputs_of(self.network, self.preprocess, frames, (len(self.labels), side, side))
+        return in_passes(self.engine, self.preprocess, frames, self.engine.at_once)[0]
 
     def probabilities(self, frames: Frames) -> NDArray[np.float32]:
         """(N, side, side) frames -> (N, labels, side, side) in [0, 1]; labels may overlap."""
-        shares: NDArray[np.float32] = torch.sigmoid(torch.from_numpy(self.logits(frames))).numpy()
-        return shares
+        return shares_of(self.logits(frames))
+
+
+def shares_of(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities of logits, each by itself: labels may overlap."""
+    shares: NDArray[np.float32] = expit(logits)
+    return shares
 
 
 def save_segmenter(bundle: SegmenterBundle, folder: Path, *, halved_on: Frames | None = None) -> SegmenterBundle:
@@ -148,6 +158,9 @@ def save_segmenter(bundle: SegmenterBundle, folder: Path, *, halved_on: Frames |
         halved_on: frames of films to measure on what half precision changes; the weights are then stored as float16,
             half the size. None stores float32.
     """
+    from hilum.engine.eager import TorchEngine
+
+    bundle = replace(bundle, engine=TorchEngine(bundle.network))  # the network is what is saved, not an export of it
     if halved_on is not None:
         bundle = replace(bundle, stored="float16", agreement=_halve(bundle, halved_on))
     state = bundle.network.state_dict()
@@ -165,7 +178,7 @@ def _halve(bundle: SegmenterBundle, frames: Frames) -> Agreement:
         name: value.half().to(value.dtype) if value.is_floating_point() else value
         for name, value in bundle.network.state_dict().items()
     }
-    if not all(bool(torch.isfinite(value).all()) for value in rounded.values()):
+    if not all(bool(value.isfinite().all()) for value in rounded.values()):
         raise UsageError("a weight of the network is too large for float16; store float32")
     bundle.network.load_state_dict(rounded)
     after = bundle.probabilities(frames)
@@ -196,35 +209,28 @@ def _manifest(bundle: SegmenterBundle) -> dict[str, Any]:
     }
 
 
-def load_segmenter(path: Path, *, device: str = "cpu") -> SegmenterBundle:
-    """Read, check and self-test the bundle of a segmentation network.
+def load_segmenter(path: Path, *, device: str = CPU, engine: Asked = "auto") -> SegmenterBundle:
+    """Read, check and self-test the bundle of a segmentation network; the arguments are those of `load_bundle`.
 
     Raises:
         BundleError: with what is wrong.
+        MissingExtra: what the engine needs is not installed.
     """
     folder = find_bundle(path)
     manifest = read_checked(folder, KIND, SegmenterManifest)
     recipe = _recipe(folder, manifest)
-    bundle = SegmenterBundle(
-        title=manifest.title,
-        labels=manifest.labels,
-        recipe=recipe,
-        preprocess=manifest.preprocess,
-        network=_network(folder, manifest, recipe),
-        threshold=manifest.threshold,
-        figures=manifest.figures,
-        plausible=manifest.plausible,
-        provenance=manifest.provenance,
-        intended_use=manifest.intended_use,
-        stored=manifest.stored,
-        agreement=manifest.agreement,
-        digest=manifest.digest,
-    )
-    side = manifest.preprocess.size_px
-    frames, expected = read_proof(folder / SELFTEST, manifest.preprocess, (len(manifest.labels), side, side))
+
+    def made(chosen: "Engine[Segmenter]") -> SegmenterBundle:
+        return SegmenterBundle(recipe=recipe, engine=chosen, **told_by(manifest, SegmenterBundle))
+
+    build = partial(_network, folder, manifest, recipe)
+    return made(engine_for(folder, engine, device, build, lambda tried: _self_test(made(tried), folder / SELFTEST)))
+
+
+def _self_test(bundle: SegmenterBundle, proof: Path) -> None:
+    side = bundle.preprocess.size_px
+    frames, expected = read_proof(proof, bundle.preprocess, (len(bundle.labels), side, side))
     check_proof(bundle.logits(frames), expected)
-    bundle.network.to(device)
-    return bundle
 
 
 def _recipe(folder: Path, manifest: SegmenterManifest) -> SegmentationRecipe:
@@ -238,7 +244,9 @@ def _recipe(folder: Path, manifest: SegmenterManifest) -> SegmentationRecipe:
     return recipe
 
 
-def _network(folder: Path, manifest: SegmenterManifest, recipe: SegmentationRecipe) -> Segmenter:
+def _network(folder: Path, manifest: SegmenterManifest, recipe: SegmentationRecipe) -> "Segmenter":
+    from hilum.networks.segmentation import build_segmenter
+
     try:
         network = build_segmenter(
             recipe.network,

@@ -1,7 +1,6 @@
 """Classifier: a backbone's map, pooled to a vector, through a small head to a logit a class."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -9,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hilum.engine.answers import LOGITS, VECTOR, Frames, in_passes, map_names
+from hilum.engine.eager import answers_of, films_a_pass
 from hilum.errors import UsageError, unknown_name
 from hilum.networks.backbones import Backbone, Origin, load_backbone
 from hilum.networks.own import GreyToColour
@@ -18,17 +19,6 @@ from hilum.recipe import Network, Thawed
 Pooling = Callable[[Tensor], Tensor]
 
 GRID = 3
-SCORING_BATCH = 32
-"""Films decoded ahead of a forward pass when predicting."""
-
-
-class Frames(Protocol):
-    """(N, side, side) whole numbers, in memory or on disk, that slices can be taken of."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
-
 
 POOLINGS: Mapping[str, Pooling] = {
     "avg": lambda maps: maps.mean((2, 3)),
@@ -79,16 +69,33 @@ class Classifier(nn.Module):
 
     def vectors(self, films: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, size): what the head reads."""
-        vectors = self._pooled(films)
-        return (vectors + self._pooled(films.flip(-1))) / 2 if self.mirror else vectors
+        return self._pooled(self._looks(films))
 
-    def _pooled(self, films: Tensor) -> Tensor:
+    def _looks(self, films: Tensor) -> list[tuple[Tensor, ...]]:
+        """The maps of the films, then those of their mirror images where these are read too."""
+        looks = (films, films.flip(-1)) if self.mirror else (films,)
+        return [self.backbone(self.entry(look)) for look in looks]
+
+    def _pooled(self, looks: list[tuple[Tensor, ...]]) -> Tensor:
         pool = POOLINGS[self.pooling]
-        return torch.cat([pool(maps) for maps in self.backbone(self.entry(films))], 1)
+        vectors = [torch.cat([pool(part) for part in maps], 1) for maps in looks]
+        return (vectors[0] + vectors[1]) / 2 if self.mirror else vectors[0]
 
     def forward(self, films: Tensor) -> Tensor:
         logits: Tensor = self.head(self.vectors(films))
         return logits
+
+    def told(self, films: Tensor) -> dict[str, Tensor]:
+        """Every one of `outputs`: the logits, the vector that the head reads, and the maps that it is pooled of."""
+        looks = self._looks(films)
+        vectors = self._pooled(looks)
+        maps = (part for look in looks for part in look)
+        return dict(zip(self.outputs, (self.head(vectors), vectors, *maps), strict=True))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of all that a pass can tell."""
+        return (LOGITS, VECTOR, *map_names(len(self.backbone.features), mirror=self.mirror))
 
 
 def build_classifier(
@@ -158,34 +165,15 @@ def _head(network: Network, size: int, classes: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def films_a_pass(device: torch.device) -> int:
-    """How many films to send through a network at once, without gradients.
-
-    On a processor four: larger activations do not fit its cache and are given back to the system after every layer
-    (measured: half the time of 32).
-    """
-    return 4 if device.type == "cpu" else 64
-
-
 def logits_of(classifier: Classifier, preprocess: Preprocess, frames: Frames) -> NDArray[np.float32]:
     """(N, side, side) frames -> (N, classes) logits, in float32 whatever the network was trained in."""
-    return outputs_of(classifier, preprocess, frames, (classifier.classes,))
+    return outputs_of(classifier, preprocess, frames)
 
 
-def outputs_of(
-    network: nn.Module, preprocess: Preprocess, frames: Frames, of_a_film: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """(N, side, side) frames -> (N, *of_a_film) of what a network gives, a few films a pass, in float32."""
-    network.eval()
-    device = next(network.parameters()).device
-    at_once = films_a_pass(device)
-    parts = [np.empty((0, *of_a_film), np.float32)]
-    with torch.inference_mode():
-        for start in range(0, len(frames), at_once):
-            films = torch.from_numpy(preprocess.normalise(frames[start : start + at_once])).to(device)
-            outputs = network(films.contiguous(memory_format=torch.channels_last))
-            parts.append(outputs.float().cpu().numpy())
-    return np.concatenate(parts)
+def outputs_of(network: nn.Module, preprocess: Preprocess, frames: Frames) -> NDArray[np.float32]:
+    """(N, side, side) frames -> (N, ...) of what a network gives, a few films a pass, in float32."""
+    at_once = films_a_pass(next(network.parameters()).device)
+    return in_passes(lambda films: answers_of(network, films), preprocess, frames, at_once)[0]
 
 
 def freeze(classifier: Classifier, thawed: Thawed) -> list[nn.Parameter]:

@@ -23,9 +23,10 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from hilum.boxes import Box, LabelledBox
+from hilum.engine import Frames
+from hilum.engine.eager import films_a_pass
 from hilum.errors import DataError, UsageError, unknown_name
 from hilum.networks.backbones import Backbone, Origin, load_backbone
-from hilum.networks.classifier import Frames, films_a_pass
 from hilum.preprocess import Preprocess
 
 LEVELS = (-3, -2, -1)

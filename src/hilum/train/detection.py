@@ -18,8 +18,8 @@ from hilum.augment import augment_with_points
 from hilum.boxes import LabelledBox
 from hilum.cache import ArrayView
 from hilum.detection_metrics import Ranking
+from hilum.engine.eager import films_a_pass
 from hilum.errors import DataError, unknown_name
-from hilum.networks.classifier import films_a_pass
 from hilum.networks.detectors import Detector, Limits, Marked, build_detector, found_in, labelled
 from hilum.outlines import Outline, Points, boxes_of
 from hilum.parallel import Progress

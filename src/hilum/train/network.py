@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from hilum.augment import changed_frames, seed_of
 from hilum.cache import ArrayView
+from hilum.engine.eager import films_a_pass
 from hilum.errors import UsageError
 from hilum.networks import Classifier
-from hilum.networks.classifier import Standardise, films_a_pass, freeze, training_mode
+from hilum.networks.classifier import Standardise, freeze, training_mode
 from hilum.parallel import Progress
 from hilum.recipe import Recipe
 from hilum.train.checkpoint import Training, load_checkpoint

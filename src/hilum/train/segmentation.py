@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hilum.augment import augment_alike
 from hilum.cache import ArrayView
+from hilum.engine.eager import films_a_pass
 from hilum.errors import DataError
-from hilum.networks.classifier import films_a_pass
 from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.parallel import Progress
 from hilum.recipe.segmentation import SegmentationRecipe

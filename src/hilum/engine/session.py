@@ -1,0 +1,87 @@
+"""ONNX Runtime as an engine: the exported graph, whose weights are the bundle's own file.
+
+ONNX Runtime: Microsoft, https://onnxruntime.ai (MIT). It reads the weights of `network.onnx` from `weights.safetensors`
+beside it, joins layers and folds constants when the session is made.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+from hilum.engine.answers import LOGITS, Floats
+from hilum.engine.record import FILMS
+from hilum.errors import BundleError
+from hilum.parallel import default_processes
+
+Network = TypeVar("Network")
+AT_ONCE = 4
+ERRORS_ONLY = 3
+"""ONNX Runtime's scale of what is worth a line on the console."""
+
+
+class OnnxEngine(Generic[Network]):
+    """An exported network.
+
+    Args:
+        file: `network.onnx`.
+        weights: the bundle's tensors, which lie beside it and which it reads.
+        build: makes the torch network of the same weights, should anybody ask for it.
+
+    Raises:
+        BundleError: ONNX Runtime cannot read it.
+    """
+
+    name = "onnx"
+    at_once = AT_ONCE
+
+    def __init__(self, file: Path, weights: Path, build: Callable[[], Network]) -> None:
+        self._weights = weights
+        self._session = _session(file)
+        self._build = build
+        self._tensors: dict[str, dict[str, NDArray[Any]]] = {}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self._session.get_outputs())
+
+    @cached_property
+    def network(self) -> Network:
+        return self._build()
+
+    def __call__(self, films: Floats, names: Sequence[str] = (LOGITS,)) -> tuple[Floats, ...]:
+        return tuple(self._session.run(list(names), {FILMS: films}))
+
+    def tensors(self, prefix: str) -> dict[str, NDArray[Any]]:
+        if prefix not in self._tensors:
+            with safe_open(self._weights, framework="numpy") as stored:
+                names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118
+                self._tensors[prefix] = {name: stored.get_tensor(name) for name in names}
+        return self._tensors[prefix]
+
+
+def threads_wanted() -> int:
+    """One a core this process may use, or what the environment allows numerical libraries."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    cores = default_processes()
+    return min(int(told), cores) if told.isdecimal() and int(told) else cores
+
+
+def _session(file: Path) -> Any:
+    import onnxruntime as runtime  # a fifth of a second, for those who run a network only
+
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads_wanted()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = ERRORS_ONLY
+    # Threads that wait by spinning slow a busy machine down.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    state = runtime.capi.onnxruntime_pybind11_state
+    try:
+        return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except (state.Fail, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented, state.NoSuchFile) as error:
+        raise BundleError(f"{file} cannot be read by ONNX Runtime {runtime.__version__}: export it again") from error
