@@ -3,11 +3,14 @@
     python scripts/note_bundles.py --bundle src/hilum/bundles/view
     python scripts/note_bundles.py --bundle src/hilum/bundles/lungs --films SCORES/worst.csv --trained-on films.parquet
     ... --name lungs            where the folder has another name
+    python scripts/note_bundles.py --bundle src/hilum/bundles/covid19-frontal --audited RUN
 
 --films takes tables as scripts/score_lungs.py writes them: columns `film`, `mask`, `dice`, `set`; `label` where a
 bundle draws several; `drawn`, a mask's file, where other weights than the bundle's own were scored. The worst films of
 each set become failure examples: outlines, no pixel of a film. --trained-on takes the table of films that a training
-wrote: columns `source`, `group_id`, `fold`. Weights stay as they are; the bundle's digest changes.
+wrote: columns `source`, `group_id`, `fold`. --audited takes the run that a bundle was released from, after
+`hilum audit RUN`, and attaches its audit; a bundle that computes with anything else is refused. Weights stay as they
+are; the bundle's digest changes.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hilum.audit.attached import attach_audit, audit_of
 from hilum.bundle import SegmenterBundle, load_segmenter
 from hilum.bundle.notes import Contour, DataSet, Failure, Notes, with_notes
 from hilum.cache import read_for
@@ -29,6 +33,7 @@ from hilum.lungs import segment_lungs
 from hilum.masks import film_sized, read_mask
 from hilum.pixels import read_facts
 from hilum.preprocess import Mask
+from hilum.run import Run
 
 KNOWN = Path(__file__).parent / "notes"
 NEEDED = ("film", "mask", "dice", "set")
@@ -133,12 +138,27 @@ def counted(data: Sequence[DataSet], trained_on: Path | None) -> tuple[DataSet, 
     )
 
 
+def attach(bundle: Path, run: Run) -> None:
+    """Give a released bundle the audit of the run it was released from.
+
+    Raises:
+        BundleError: the bundle is another than the run's, notes aside.
+        DataError: the run was not audited.
+    """
+    audit, films = audit_of(run), run.index.table
+    if audit is None:
+        raise DataError(f"{run.folder} was not audited; run: hilum audit {run.folder}")
+    written = attach_audit(bundle, audit, films={*films["image_id"], *films["path"]})
+    OUT.print(f"{written}: {audit.verdict}", soft_wrap=True, highlight=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--name", help="of the file in scripts/notes; default the folder's")
     parser.add_argument("--films", type=Path, nargs="*", default=[], help="score tables")
     parser.add_argument("--trained-on", type=Path)
+    parser.add_argument("--audited", type=Path, metavar="RUN", help="the run that the bundle was released from")
     parser.add_argument("--worst", type=int, default=3, help="films of each set and label")
     asked = parser.parse_args()
     told = tomllib.loads((KNOWN / f"{asked.name or asked.bundle.resolve().name}.toml").read_text(encoding="utf-8"))
@@ -153,6 +173,8 @@ def main() -> None:
         asked.bundle, notes.model_copy(update={"failures": found, "data": counted(notes.data, asked.trained_on)})
     )
     OUT.print(f"{asked.bundle}: {len(found)} failure examples, digest {digest}", soft_wrap=True, highlight=False)
+    if asked.audited:
+        attach(asked.bundle, Run(asked.audited))
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ def test_facts_must_be_one_a_film() -> None:
 
 def dicom(path: Path, stored: np.ndarray, **attributes: Any) -> Path:
     data = pydicom.Dataset()
-    data.SOPClassUID, data.SOPInstanceUID, data.Modality = "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.3.4", "DX"
+    data.SOPClassUID, data.SOPInstanceUID, data.Modality = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.3.4", "DX"
     data.Rows, data.Columns = stored.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hilum.boxes import Box, LabelledBox, read_classes, read_yolo
 from hilum.bundle import SegmenterBundle, save_segmenter
+from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError
 from hilum.index import build_index
 from hilum.lesions import LESIONS, SHARES, Lesions, as_json, lesions_bundle, scored_boxes, segment_lesions, write_boxes
@@ -323,7 +324,7 @@ def saved(folder: Path, labels: tuple[str, ...]) -> Path:
     )
     torch.manual_seed(0)
     network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(labels))
-    save_segmenter(SegmenterBundle("Untrained", labels, recipe, plain, network, 0.5), folder)
+    save_segmenter(SegmenterBundle("Untrained", labels, recipe, plain, TorchEngine(network), 0.5), folder)
     return folder
 
 

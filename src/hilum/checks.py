@@ -14,7 +14,7 @@ from hilum.files import cache_dir, sha256_file
 from hilum.parallel import Crashed, Progress, spread
 from hilum.pixels import FilmFacts, read_film
 
-VERSION = 3
+VERSION = 4
 """Part of the memory's key: raise it when a check changes what it says."""
 
 PASSING = ("not found", "cannot be opened", "out of memory", "decoder crashed")

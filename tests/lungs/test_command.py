@@ -14,6 +14,7 @@ import torch
 
 from hilum.bundle import SegmenterBundle, load_segmenter, released, save_segmenter
 from hilum.cli import main
+from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError
 from hilum.lungs import heart_bundle, lungs_bundle, segment_lungs
 from hilum.networks.segmentation import build_segmenter
@@ -31,7 +32,7 @@ def untrained(folder: Path, label: str = "lungs") -> Path:
     )
     torch.manual_seed(0)
     network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)
-    save_segmenter(SegmenterBundle("Untrained", (label,), recipe, plain, network, 0.5), folder)
+    save_segmenter(SegmenterBundle("Untrained", (label,), recipe, plain, TorchEngine(network), 0.5), folder)
     return folder
 
 

@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 CANARY = "DOE^JANE CANARY 12/03/1951"
-DX = "1.2.840.10008.5.1.4.1.1.1.1.1"
+DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
 
 class DicomFiles:

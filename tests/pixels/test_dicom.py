@@ -198,7 +198,7 @@ def test_facts_in_hilums_words(dicom: Any) -> None:
         AcquisitionDate="20200317",
         ImagerPixelSpacing=["0.2", "0.2"],
         EstimatedRadiographicMagnificationFactor="1.25",
-        PresentationIntentType="FOR PROCESSING",
+        PresentationIntentType="FOR PRESENTATION",
         BurnedInAnnotation="YES",
     )
     facts = read_facts(data)
@@ -212,7 +212,7 @@ def test_facts_in_hilums_words(dicom: Any) -> None:
         modality="DX",
         photometric="MONOCHROME2",
         transfer_syntax="Explicit VR Little Endian",
-        presentation_intent="FOR PROCESSING",
+        presentation_intent="FOR PRESENTATION",
         body_part="CHEST",
         view_position=View.PA,
         sex="F",
@@ -222,7 +222,7 @@ def test_facts_in_hilums_words(dicom: Any) -> None:
         acquired="2020-03-17",
         pixel_spacing_mm=(0.16, 0.16),
         patient_id=facts.patient_id,
-        warnings=("FOR PROCESSING: not meant to be read", "text burned into the picture"),
+        warnings=("text burned into the picture",),
     )
     assert facts.patient_id is not None
     assert len(facts.patient_id) == 16

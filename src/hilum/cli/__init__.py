@@ -19,6 +19,8 @@ from hilum.cli.explain import explain
 from hilum.cli.judge import evaluate, predict, report
 from hilum.cli.learn import compare, recipes_app, reproduce, train
 from hilum.cli.lesions import boxes, lesions
+from hilum.cli.read import read
+from hilum.cli.serve import serve
 from hilum.cli.view import view
 from hilum.console import ERR, OUT
 from hilum.errors import HilumError
@@ -48,12 +50,14 @@ for verb in (
     evaluate,
     audit,
     predict,
+    read,
     explain,
     lungs,
     lesions,
     boxes,
     report,
     card,
+    serve,
     simulate,
 ):
     app.command()(verb)

@@ -117,7 +117,7 @@ def segment_lesions(
     batches = read_films(paths, read_as, at_once=AT_ONCE, processes=processes, stated=(View.FRONTAL,), gate=gate)
     for batch in batches:
         reads = [read for _, read in batch]
-        drawn = _drawn(used, list(drawn_lungs(around, batch)), reads)
+        drawn = drawn_lesions(used, list(drawn_lungs(around, batch)), reads)
         yield from _with_boxes(detector, list(drawn), reads) if detector else drawn
 
 
@@ -135,7 +135,10 @@ def _with_boxes(
         yield one if one.refusal else replace(one, boxes=tuple(next(found)))
 
 
-def _drawn(bundle: "SegmenterBundle", batch: Sequence[Lungs], reads: Sequence[FilmRead | str]) -> Iterator[Lesions]:
+def drawn_lesions(
+    bundle: "SegmenterBundle", batch: Sequence[Lungs], reads: Sequence[FilmRead | str]
+) -> Iterator[Lesions]:
+    """The lesions of a batch that `read_films` gave, whose second frames are the bundle's, in the lungs drawn on it."""
     refusals = [_refusal(lungs) for lungs in batch]
     frames = [
         read.frames[1]

@@ -24,6 +24,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
+    DigitalXRayImageStorageForProcessing,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -203,6 +204,10 @@ def _check_kind(header: DicomHeader) -> None:
     data = header.data
     if text(data, "Modality") in NOT_FILMS:
         raise Refused("not a film", "is a DICOM object about pictures, not a picture")
+    if _for_processing(data):
+        raise Refused(
+            "for processing", "is a DICOM object FOR PROCESSING, which no viewer shows; use the one FOR PRESENTATION"
+        )
     if "Rows" not in data or "Columns" not in data:
         raise Refused("no pixels", "is a DICOM object without a picture")
     if whole(data, "NumberOfFrames", 1) > 1:
@@ -214,6 +219,17 @@ def _check_kind(header: DicomHeader) -> None:
     allocated, used = whole(data, "BitsAllocated"), whole(data, "BitsStored")
     if allocated not in (8, 16) or not 1 < used <= allocated or whole(data, "HighBit", used - 1) != used - 1:
         raise Refused("unsupported", "stores its samples in an uncommon number or order of bits")
+
+
+def _for_processing(data: Dataset) -> bool:
+    """Whether these are a detector's own samples (PS3.3, C.8.11.1), from which each maker makes films in its own way.
+
+    The class of the object speaks where the header does not: anonymisers leave more classes than intents.
+    """
+    intent = text(data, "PresentationIntentType")
+    return intent == "FOR PROCESSING" or (
+        intent is None and text(data, "SOPClassUID") == DigitalXRayImageStorageForProcessing
+    )
 
 
 def _check_picture(header: DicomHeader, rest: BinaryIO | None) -> None:
@@ -282,7 +298,6 @@ def facts(header: DicomHeader, size: int) -> FilmFacts:
         data = header.data
         spacing, odd_spacing = _spacing(data)
         modality, body_part = text(data, "Modality"), text(data, "BodyPartExamined")
-        intent = text(data, "PresentationIntentType")
         photometric = text(data, "PhotometricInterpretation")
         acquired = _day(text(data, "AcquisitionDate")) or _day(text(data, "StudyDate"))
         return FilmFacts(
@@ -295,7 +310,7 @@ def facts(header: DicomHeader, size: int) -> FilmFacts:
             modality=modality,
             photometric=photometric,
             transfer_syntax=_name(header.transfer_syntax),
-            presentation_intent=intent,
+            presentation_intent=text(data, "PresentationIntentType"),
             body_part=body_part,
             view_position=_view(text(data, "ViewPosition"), body_part, modality),
             sex=SEXES.get(text(data, "PatientSex")),
@@ -305,7 +320,7 @@ def facts(header: DicomHeader, size: int) -> FilmFacts:
             acquired=acquired.isoformat() if acquired else None,
             pixel_spacing_mm=spacing,
             patient_id=_patient(data),
-            warnings=(*header.warnings, *odd_spacing, *_oddities(data, intent)),
+            warnings=(*header.warnings, *odd_spacing, *_oddities(data)),
         )
 
 
@@ -366,10 +381,5 @@ def _spacing(data: Dataset) -> tuple[tuple[float, float] | None, tuple[str, ...]
     return (stated[0], stated[1]), odd
 
 
-def _oddities(data: Dataset, intent: str | None) -> tuple[str, ...]:
-    found = []
-    if intent == "FOR PROCESSING":
-        found.append("FOR PROCESSING: not meant to be read")
-    if text(data, "BurnedInAnnotation") == "YES":
-        found.append("text burned into the picture")
-    return tuple(found)
+def _oddities(data: Dataset) -> tuple[str, ...]:
+    return ("text burned into the picture",) if text(data, "BurnedInAnnotation") == "YES" else ()

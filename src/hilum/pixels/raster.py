@@ -80,17 +80,16 @@ def read_jpeg(data: bytes, *, at_least_px: int | None) -> Film:
     """Decode a JPEG; reduced where `at_least_px` allows it, with the decoder's own scaling."""
     header = jpeg.read_header(data)
     facts = _jpeg_facts(header, data)
-    by = _reduction(header, at_least_px)
+    by = 1 if at_least_px is None else reduction(header.width, header.height, at_least_px)
     flags = cv2.IMREAD_IGNORE_ORIENTATION | (cv2.IMREAD_COLOR if header.components == 3 else cv2.IMREAD_GRAYSCALE)
     flags |= {1: 0, 2: 16, 4: 32, 8: 64}[by]  # what the IMREAD_REDUCED_* flags add to those for full size
     stored = _decoded(data, flags, (-(-header.height // by), -(-header.width // by)))
     return _film(stored, facts, header.orientation, ())
 
 
-def _reduction(header: jpeg.JpegHeader, at_least_px: int | None) -> int:
-    if at_least_px is None:
-        return 1
-    short = min(header.width, header.height)
+def reduction(width: int, height: int, at_least_px: int) -> int:
+    """By how much a JPEG is reduced while it is decoded, where it will be reduced to `at_least_px`."""
+    short = min(width, height)
     return next((by for by in REDUCTIONS if short / by >= SPARE * at_least_px), 1)
 
 

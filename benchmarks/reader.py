@@ -1,0 +1,64 @@
+"""What reading one film costs, stage by stage: the figures of docs/how-to/read.md.
+
+    python benchmarks/reader.py FILMS [--bundle NAME] [--count 60] [--threads 2]
+
+Reads films with everything loaded and warm, and prints the median and the 95th percentile of every stage's time, and of
+the processor's time for a film, which a busy machine does not change as much. The goal is a median below 150 ms.
+"""
+
+import argparse
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from hilum.process import settle
+
+GOAL_MS = 150
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("films", type=Path, nargs="+")
+    parser.add_argument("--bundle", default="covid19-frontal")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(asked.threads))
+    settle()
+    import cv2
+    import numpy as np
+
+    from hilum.predict import find_films
+    from hilum.reader import Outcome, Reader
+
+    cv2.setNumThreads(asked.threads)
+    paths = find_films(asked.films)
+    paths = paths[:: max(1, len(paths) // asked.count)][: asked.count]
+    start = time.perf_counter()
+    reader = Reader([asked.bundle])
+    print(f"loaded in {time.perf_counter() - start:.1f} s; engine: {reader.bundles[0].bundle.engine.name}")
+    for path in paths[:3]:
+        reader.read(path)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for path in paths:
+        wall, processor = time.perf_counter(), time.process_time()
+        read = reader.read(path)
+        if read.outcome is Outcome.REFUSED:
+            continue
+        seconds["whole film"].append(time.perf_counter() - wall)
+        seconds["whole film, processor"].append(time.process_time() - processor)
+        for stage, took in read.seconds.items():
+            seconds[stage].append(took)
+    print(f"{len(seconds['whole film'])} films read of {len(paths)}; load average {os.getloadavg()[0]:.1f}")
+    print("| stage | median ms | 95 % |\n|---|---|---|")
+    for stage, taken in seconds.items():
+        median, high = (1000 * float(np.percentile(taken, share)) for share in (50, 95))
+        print(f"| {stage} | {median:.1f} | {high:.1f} |")
+    median = 1000 * float(np.median(seconds["whole film"]))
+    print(f"goal of {GOAL_MS} ms {'reached' if median < GOAL_MS else 'missed'}: {median:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
