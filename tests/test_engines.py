@@ -359,13 +359,6 @@ def test_an_export_that_answers_otherwise_is_not_kept(
     assert not {NETWORK, EXPORT} & {file.name for file in (tmp_path / "b").iterdir()}
 
 
-def test_a_run_exports_what_it_releases(finished: Path) -> None:
-    account = json.loads((finished / "run.json").read_text())
-    assert "not_exported" not in account
-    assert account["seconds"]["export"] > 0
-    assert load_bundle(finished).engine.name == "onnx"
-
-
 @pytest.mark.parametrize(
     ("told", "wanted"), [("1", 1), ("100000", None), ("many", None), ("0", None)], ids=["one", "more", "word", "none"]
 )

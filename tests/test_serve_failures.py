@@ -76,8 +76,7 @@ def test_a_broken_bundle_is_not_served(serve: Call, copied: Path, damage: Callab
     [
         ("covid19-fronta", 2, "did you mean 'covid19-frontal'?"),
         ("no/such/folder", 2, "'no/such/folder'"),
-        ("view", 2, "hilum predict"),
-        ("lungs", 1, "lungs"),
+        ("lungs", 1, "a classifier is needed"),
     ],
 )
 def test_a_bundle_that_is_none_is_said_to_be_none(serve: Call, named: str, status: int, says: str) -> None:

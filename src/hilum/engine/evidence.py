@@ -86,7 +86,10 @@ def _weight_of(engine: Engine[Any]) -> Signed:
     head = engine.tensors("head.")
     linear = [value for value in head.values() if value.ndim == 2]
     if len(linear) != 1:
-        raise UsageError("a class activation map needs a head of one linear layer, this one has hidden layers: hilum explain makes others")
+        raise UsageError(
+            "a class activation map needs a head of one linear layer, this one has hidden layers: hilum explain makes "
+            "others"
+        )
     scales = [value for name, value in head.items() if name.endswith(".scale")]
     weight: Signed = linear[0].astype(np.float64)
     return weight / scales[0].astype(np.float64) if scales else weight

@@ -1,6 +1,6 @@
 """Films in, explanations out: for each film and label a map at the film's size, or the reason why there is none.
 
-What makes maps with torch is imported where it is used: pages about explanations are made without.
+What makes maps with torch is imported where it is used: maps are also laid on films where there is none.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import GroupKFold
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +61,8 @@ def fit_cloud(vectors: NDArray[Any], groups: NDArray[Any]) -> FilmCloud:
         vectors: (N, D), finite.
         groups: (N,) films of one group are kept out together.
     """
+    from sklearn.model_selection import GroupKFold  # half a second, for those who make a cloud only
+
     kept, kept_out = min(DIRECTIONS, len(vectors) // 5), np.empty(len(vectors))
     for seen, other in GroupKFold(PARTS).split(vectors, groups=groups):
         kept_out[other] = _cloud(vectors[seen], kept).distances(vectors[other])
@@ -70,6 +70,8 @@ def fit_cloud(vectors: NDArray[Any], groups: NDArray[Any]) -> FilmCloud:
 
 
 def _cloud(vectors: NDArray[Any], kept: int) -> FilmCloud:
+    from sklearn.covariance import LedoitWolf
+
     centre = vectors.mean(0, dtype=np.float64)
     scale = np.maximum(vectors.std(0, dtype=np.float64), TINY)
     _, _, directions = np.linalg.svd((vectors - centre) / scale, full_matrices=False)
