@@ -84,7 +84,6 @@ def bad_films() -> list[Sent]:
     noise = rng.integers(0, 256, (400, 400), dtype=np.uint8)
     return [
         Sent("nothing", b"", "empty"),
-        Sent("text", b"this is no film" * 99, "unknown-format"),
         Sent("cut DICOM", whole[:-1000], "truncated"),
         Sent("colours", cv2.imencode(".png", colour)[1].tobytes(), "colour"),
         Sent("noise", cv2.imencode(".png", noise)[1].tobytes(), "not-a-chest-film"),
@@ -117,7 +116,7 @@ class Server:
         self.temporary = work / "tmp"
         self.temporary.mkdir(exist_ok=True)
         self.log = work / "log"
-        self.process = self._started()
+        self.process = self.started()
 
     def _started(self) -> "subprocess.Popen[bytes]":
         options = ("--port", self.port, "--workers", self.workers, "--per-minute", 1_000_000)
@@ -130,10 +129,6 @@ class Server:
                 env={**os.environ, **{name: str(folder) for name, folder in folders.items()}},
                 cwd=self.work,
             )
-
-    def again(self) -> None:
-        """Start it anew on the same port."""
-        self.process = self._started()
 
     def ready_s(self, most_s: float) -> float:
         """Wait until a film can be sent; how long that took.
@@ -149,18 +144,10 @@ class Server:
             time.sleep(0.1)
         raise TimeoutError(f"the server was not ready in {most_s:g} s")
 
-    def processes(self) -> list[int]:
-        """The server and all that it started."""
-        return [self.process.pid, *descendants(self.process.pid)]
-
     def restarts(self) -> int:
         """How often a decoding process was replaced, by the server's own account."""
         text = ask(self.port, "GET", "/metrics").body.decode()
         return int(float(text.partition("\nhilum_decoder_restarts ")[2].split()[0]))
-
-    def errors(self) -> list[str]:
-        """Lines of its log that are errors."""
-        return [line for line in self.log.read_text().splitlines() if '"level": "error"' in line or "Traceback" in line]
 
 
 def descendants(pid: int) -> list[int]:
@@ -288,7 +275,7 @@ def watch_memory(server: Server, tally: Tally, seconds: float) -> None:
     """Note the memory of the server's processes twice a second."""
     start = time.monotonic()
     while (now := time.monotonic() - start) < seconds:
-        tally.memory.append((now, memory_mb(server.processes())))
+        tally.memory.append((now, memory_mb([server.process.pid, *descendants(server.process.pid)])))
         time.sleep(0.5)
 
 
@@ -343,7 +330,7 @@ def kill_server(server: Server, tally: Tally, ready_s: float) -> list[str]:
         socket.create_server(("127.0.0.1", server.port)).close()
     except OSError:
         wrong.append(f"port {server.port} is held after the server was killed")
-    server.again()
+    server.process = server.started()
     print(f"server killed: ready again after {server.ready_s(ready_s):.1f} s")
     tally.killing.clear()
     return wrong
@@ -355,7 +342,9 @@ def stopped(server: Server) -> list[str]:
     status = server.process.wait(60)
     left = [path.name for path in server.temporary.rglob("*")]
     wrong = [f"stopped with status {status}"] if status else []
-    return [*wrong, *([f"files are left behind: {left}"] if left else []), *server.errors()[:5]]
+    wrong += [f"files are left behind: {left}"] if left else []
+    lines = server.log.read_text().splitlines()
+    return wrong + [line for line in lines if '"level": "error"' in line or "Traceback" in line][:5]
 
 
 def said(tally: Tally, seconds: float, most_mb: float) -> list[str]:

@@ -93,7 +93,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener = socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
     except OSError as error:
         # Python adds the address to the system's words; a name that cannot be looked up has a negative number.
-        said = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or type(error).__name__
+        said = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or type(error).__name__
         raise UsageError(f"cannot listen at {host}, port {port} ({said}); choose another --port or --host") from None
     with listener:
         yield listener
