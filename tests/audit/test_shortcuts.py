@@ -49,7 +49,9 @@ def test_a_named_column_tells_where_films_come_from(make_subject):
     films = film_table(200).assign(source="one")
     films["attr.ward"] = text(np.where(covid(films), "a", "b"))
     assert ask_source(make_subject(films)).verdict == Verdict.SKIPPED
-    assert ask_source(make_subject(films, domain="attr.ward")).verdict == Verdict.FAIL
+    finding = ask_source(make_subject(films, domain="attr.ward"))
+    assert finding.verdict == Verdict.FAIL
+    assert "covid19 come from a" in finding.says
     with pytest.raises(UsageError, match=r"attr\.wrd"):
         make_subject(films, domain="attr.wrd")
 

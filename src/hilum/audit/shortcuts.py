@@ -49,7 +49,7 @@ def _labels_of_one_source(subject: Subject) -> list[Measured]:
             continue
         count = int(theirs["group_id"].nunique())
         p = one_source_p(count, np.asarray(groups, np.int64))
-        of = f"{name} come from {theirs['source'].iloc[0]}"
+        of = f"{name} come from {theirs[ORIGIN].iloc[0]}"
         said.append(Measured(of=of, value=1.0, low=1.0, high=1.0, p=p, n=len(theirs), groups=count))
     return said
 

@@ -17,6 +17,7 @@ from hilum.engine.answers import LOGITS, Floats
 from hilum.engine.record import FILMS
 from hilum.errors import BundleError
 from hilum.parallel import default_processes
+from hilum.process import stay_silent
 
 Network = TypeVar("Network")
 AT_ONCE = 4
@@ -72,6 +73,7 @@ def threads_wanted() -> int:
 
 
 def _session(file: Path) -> Any:
+    stay_silent()
     import onnxruntime as runtime  # a fifth of a second, for those who run a network only
 
     options = runtime.SessionOptions()

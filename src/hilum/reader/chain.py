@@ -51,8 +51,8 @@ class _Clock:
 
 
 OVERDRAWN = (
-    "lesions and severity mean something only where COVID-19 pneumonia is known: the network that draws them was taught on "
-    "such films, and covers a median of 38 % of the lungs on films without a finding"
+    "lesions and severity mean something only where COVID-19 pneumonia is known: the network that draws them was "
+    "taught on such films, and covers a median of 38 % of the lungs on films without a finding"
 )
 """Measured on 120 films of nih_subset (docs/explanation/results.md)."""
 
