@@ -45,7 +45,7 @@ def write(path: Path, seed: int, told: dict[str, Any]) -> None:
     coarse = np.random.default_rng(seed).random((6, 6))
     film = np.rint(np.clip(cv2.resize(coarse, (side, 48), interpolation=cv2.INTER_CUBIC), 0, 1) * 4095)
     data = pydicom.Dataset()
-    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1.1", f"1.2.3.{seed}"
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", f"1.2.3.{seed}"
     data.PatientName, data.PatientID = CANARY, f"{CANARY}-{seed}"
     data.Rows, data.Columns = film.shape
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
