@@ -7,7 +7,8 @@
 
 --films takes tables as scripts/score_lungs.py writes them: columns `film`, `mask`, `dice`, `set`; `label` where a
 bundle draws several; `drawn`, a mask's file, where other weights than the bundle's own were scored. The worst films of
-each set become failure examples: outlines, no pixel of a film. --trained-on takes the table of films that a training
+each set become failure examples: outlines, no pixel of a film; a classifier's are the films that its run was surest and
+wrong about. --trained-on takes the table of films that a training
 wrote: columns `source`, `group_id`, `fold`. --audited takes the run that a bundle was released from, after
 `hilum audit RUN`, and attaches its audit; a bundle that computes with anything else is refused. Weights stay as they
 are; the bundle's digest changes.
@@ -122,6 +123,25 @@ def difference(reference: Mask, drawn: Mask) -> str:
     return f"{area}; {100 * shares[third]:.0f} % of the difference is in the film's {THIRDS[third]} third"
 
 
+def wrong_films(run: Run, each: int) -> Iterator[Failure]:
+    """Of each class, the tested films that a run gave most of their probability to another, over its repeats."""
+    tested = run.predictions[run.predictions["fold"] == "test"]
+    films = run.index.films.set_index("image_id")
+    for name in run.recipe.class_names:
+        theirs = tested[tested["reference"] == name]
+        missed = 1 - theirs.groupby("image_id")[f"p.{name}"].mean()
+        for image_id, value in missed.sort_values(ascending=False, kind="stable").head(each).items():
+            film = films.loc[image_id]
+            yield Failure(
+                film=Path(film["path"]).name,
+                films=f"{film['source']}, tested by networks that never saw the patient",
+                metric="probability",
+                value=round(float(value), 4),
+                reason=f"of another class than {name}, the reference standard; nobody looked why",
+                aspect=round(float(film["width"]) / float(film["height"]), 4),
+            )
+
+
 def counted(data: Sequence[DataSet], trained_on: Path | None) -> tuple[DataSet, ...]:
     """Data sets with the films and groups of the train fold, where the table of a training is given."""
     if trained_on is None:
@@ -169,6 +189,8 @@ def main() -> None:
         bundle = load_segmenter(asked.bundle)
         rows = worst_films(scored_films(asked.films, own["skip"], bundle.labels[0]), asked.worst)
         found = tuple(failures(bundle, rows, own))
+    elif asked.audited:
+        found = tuple(wrong_films(Run(asked.audited), asked.worst))
     digest = with_notes(
         asked.bundle, notes.model_copy(update={"failures": found, "data": counted(notes.data, asked.trained_on)})
     )
