@@ -64,7 +64,7 @@ class DrawnReader:
         if self._second:
             second = first | {"bundle": OTHER.name, "title": OTHER.title, "verdict": "PASS", "outcome": "NEGATIVE"}
             answer["answers"].append(second | {"map": first["map"] | {"picture": uri(map_over(slice(32, 64)))}})
-        return Told(answer=answer)
+        return Told(answer=answer, drawn=(f"{name}__{first['label']}.png", POSITIVE) if drawn else None)
 
 
 def severity() -> dict[str, Any]:

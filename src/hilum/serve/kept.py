@@ -62,7 +62,8 @@ class Kept:
     def history(self, most: int) -> list[Answer]:
         """What is kept, the newest first."""
         with self._lock:
-            return sorted(self._known.values(), key=lambda one: str(one["kept_at"]), reverse=True)[:most]
+            # Those of one second are known in the order they came.
+            return sorted(self._known.values(), key=lambda one: str(one["kept_at"]))[-most:][::-1]
 
     def one(self, identifier: str) -> Answer | None:
         """A kept answer, None where there is none."""

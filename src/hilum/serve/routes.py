@@ -109,6 +109,7 @@ def _add_page(router: APIRouter, service: Service) -> None:
             message=refusal.says if refusal else "",
             most_films=service.settings.most_films,
             most_mb=service.settings.most_mb,
+            keep=bool(service.settings.keep),
         )
         # A form sent without a file is a page without a result, not an error of the person who sent it.
         failed = refusal if refusal and refusal.kind != NO_FILM.kind else None

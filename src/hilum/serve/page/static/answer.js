@@ -119,7 +119,7 @@ function barOf(finding) {
 
 function notesOf({ notes, lungs, kept }) {
   const all = [...notes, ...(lungs?.flags ?? []).map((flag) => `lungs: ${words(flag)}`)];
-  if (kept) all.push("this server was started with --keep and keeps this result");
+  if (kept) all.push("this server keeps this result until it is deleted");
   return all.length ? make("section", { class: "notes" }, make("h3", {}, "Notes"), listOf(all)) : null;
 }
 

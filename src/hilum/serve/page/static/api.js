@@ -16,13 +16,16 @@
  *   lungs: {outlines: Record<string, Outline[]>, measures: Record<string, number>, flags: string[]}|null,
  *   lesions: Record<string, Lesion>|null, severity: Record<string, Score>|null, answers: Answer[],
  *   pictures?: {film: string}, seconds: Record<string, number>, disclaimer: string, kept?: string|null}} Reading
+ * @typedef {{id: string, kept_at: string|null, film: string, sha256: string, outcome: string, bundle: string|null,
+ *   label: string|null, probability: number|null, refusal: {kind: string, says: string}|null}} Kept
  */
 
 const PICTURE = "data:image/png;base64,";
 const LONGEST_WAIT_S = 60;
 const TRIES = 5;
+const GONE = "The server does not answer. Is it still running?";
 
-/** Why there is no reading, in a sentence to show. */
+/** Why there is no answer, in a sentence to show. */
 export class NotRead extends Error {}
 
 /**
@@ -47,8 +50,25 @@ async function send(file, signal) {
     return await fetch("/api/read?pictures=true", { method: "POST", body: form, signal });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new NotRead("The server does not answer. Is it still running?");
+    throw new NotRead(GONE);
   }
+}
+
+/** @param {number} most @returns {Promise<Kept[]>} what the server keeps, the newest first */
+export async function keptResults(most) {
+  return (await answered(`/api/kept?most=${most}`)).json();
+}
+
+/** @param {string} id of a kept result */
+export async function deleteKept(id) {
+  await answered(`/api/kept/${encodeURIComponent(id)}`, { method: "DELETE" });
+}
+
+async function answered(address, options = {}) {
+  const response = await fetch(address, options).catch(() => null);
+  if (!response) throw new NotRead(GONE);
+  if (!response.ok) throw new NotRead(await said(response));
+  return response;
 }
 
 async function said(response) {

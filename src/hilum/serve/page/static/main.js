@@ -4,6 +4,7 @@ import { pictureOf } from "./api.js";
 import { answerOf, badge, inWords } from "./answer.js";
 import { byId, make } from "./dom.js";
 import { annotated, jsonOf, save } from "./exports.js";
+import { KeptList } from "./kept.js";
 import { arrowKeys, dispatchKeys, listKeys } from "./keys.js";
 import { LAYERS, Overlays } from "./overlays.js";
 import { Viewer } from "./viewer.js";
@@ -13,7 +14,9 @@ const PRINTED_PX = 1000;
 
 const overlays = new Overlays(byId("layers"), () => viewer.redraw());
 const viewer = new Viewer(byId("stage"), byId("plain"), byId("drawn"), overlays.paint, tell);
-const worklist = new Worklist(byId("films"), show, say);
+/** What the server keeps; a server that keeps nothing sends a page without a place for it. */
+const kept = document.getElementById("kept") && new KeptList();
+const worklist = new Worklist(byId("films"), show, say, () => kept?.load());
 /** The reading whose picture is on the stage: a film that is only chosen again keeps its window. */
 let staged = null;
 
@@ -164,3 +167,4 @@ document.documentElement.classList.add("scripting");
 takeFilms();
 takeControls();
 giveAway();
+kept?.load();

@@ -15,9 +15,10 @@ export class Worklist {
    * @param {HTMLElement} list
    * @param {(film: Film|null) => void} chosen called when another film is shown, or the one shown has changed
    * @param {(sentence: string) => void} say
+   * @param {() => void} answered called when the server has answered for a film
    */
-  constructor(list, chosen, say) {
-    Object.assign(this, { list, chosen, say });
+  constructor(list, chosen, say, answered) {
+    Object.assign(this, { list, chosen, say, answered });
     /** @type {Film[]} */
     this.films = [];
     this.place = 0;
@@ -87,6 +88,7 @@ export class Worklist {
     try {
       film.reading = await readFilm(film.file, signal);
       [film.state, film.at] = ["read", new Date()];
+      this.answered();
     } catch (error) {
       if (signal.aborted) return;
       film.state = "failed";
