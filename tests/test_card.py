@@ -48,6 +48,8 @@ from hilum.preprocess import Preprocess
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
 
+from .made_up import signed_bundle
+
 
 def _figure(**told: Any) -> Figure:
     settings: dict[str, Any] = {
@@ -125,26 +127,6 @@ def noted(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same bundle with notes; not to be changed."""
     folder = Path(shutil.copytree(saved, tmp_path_factory.mktemp("noted") / "one"))
     with_notes(folder, NOTED)
-    return folder
-
-
-def _signed(folder: Path, **told: Any) -> Path:
-    """A bundle of any kind as far as a card reads it: hashes hold, the tensors are none."""
-    folder.mkdir()
-    for name in (WEIGHTS, SELFTEST):
-        (folder / name).write_bytes(name.encode())
-    plain = {
-        "format": 1,
-        "kind": "classifier",
-        "title": "Made up",
-        "preprocess": Preprocess(size_px=64).model_dump(mode="json"),
-        "intended_use": "Tests.",
-        "disclaimer": DISCLAIMER,
-        "recipe": {},
-        "provenance": {},
-        "files": {name: sha256_file(folder / name) for name in (WEIGHTS, SELFTEST)},
-    }
-    sign_manifest(folder, plain | told)
     return folder
 
 
@@ -377,7 +359,7 @@ def test_notes_fill_blanks(noted: Path) -> None:
 def test_a_bundle_of_any_kind_has_a_card(tmp_path: Path) -> None:
     figures = [_figure(metric="error_px", value=7.5, low=None, high=None).model_dump()]
     told = {"labels": ["opacity"], "figures": figures, "nms_threshold": 0.45, "most_found": 100}
-    card = read_card(_signed(tmp_path / "boxes", kind="detector", **told))
+    card = read_card(signed_bundle(tmp_path / "boxes", kind="detector", **told))
     page = _words(card_page(card))
     assert "A detector: draws boxes" in page
     assert "0.45" in page
@@ -389,13 +371,13 @@ def test_a_classifier_without_figures_has_its_headline_and_says_what_was_not_mea
     headline = "AUROC 0.858 [0.827, 0.888] (n = 706 films, 508 groups) · shortcut floor 0.749 (thumbnail)"
     points = [{"label": "AP", "name": "youden", "threshold": 0.489}]
     told: dict[str, Any] = {"classes": ["AP", "PA"], "temperature": 1.02, "operating_points": points}
-    card = read_card(_signed(tmp_path / "one", evaluation={"headline": headline, "n_films": 706}, **told))
+    card = read_card(signed_bundle(tmp_path / "one", evaluation={"headline": headline, "n_films": 706}, **told))
     page = _words(card_page(card))
     assert headline in page
     assert "for AP from its threshold (youden) on, else for PA" in page
     assert "Figures on films of another source: none measured." in page
     assert "figures on films of another source (none measured)" in card.blanks
-    bare = read_card(_signed(tmp_path / "two", evaluation=None, **told))
+    bare = read_card(signed_bundle(tmp_path / "two", evaluation=None, **told))
     assert {"figures on films kept out of training", "shortcut floor"} <= set(bare.blanks)
 
 
@@ -422,7 +404,7 @@ def test_a_classifier_without_figures_has_its_headline_and_says_what_was_not_mea
 def test_figures_of_other_sources_are_marked_or_said_to_be_missing(
     tmp_path: Path, figures: list[Figure], sets: list[FilmSet], says: str
 ) -> None:
-    folder = _signed(
+    folder = signed_bundle(
         tmp_path / "one", kind="segmenter", labels=["lungs"], figures=[one.model_dump() for one in figures]
     )
     with_notes(folder, Notes(film_sets=tuple(sets)))

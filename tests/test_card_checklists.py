@@ -16,17 +16,16 @@ from hilum.audit.check import Measured as Found
 from hilum.audit.check import found, skipped
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.result import Audit
-from hilum.bundle import SELFTEST, WEIGHTS, Figure, bundle_folder, released_names
-from hilum.bundle.format import NOTES, sign_manifest
+from hilum.bundle import Figure, bundle_folder, released_names
+from hilum.bundle.format import NOTES
 from hilum.bundle.notes import Answers, DataSet, Failure, FilmSet, Notes, read_notes, with_notes
 from hilum.card import BLANK, Card, audited, card_json, card_markdown, card_page, read_card, short_card
 from hilum.card.asked import ASKED, MORE
 from hilum.card.checklist_items import CLAIM, PAPER, PARTS, TRIPOD_AI
 from hilum.card.checklists import OF_PAPER, Checklist, Item, checklists_of
 from hilum.console import Console
-from hilum.files import sha256_file
-from hilum.preprocess import Preprocess
-from hilum.records import DISCLAIMER
+
+from .made_up import signed_bundle
 
 HEADLINE = "AUROC 0.858 [0.827, 0.888] (n = 706 films, 508 groups) · shortcut floor 0.749 (thumbnail)"
 RECIPE: dict[str, Any] = {
@@ -76,22 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _bundle(folder: Path, name: str, notes: Notes | None = None, **told: Any) -> Card:
     """The card of a bundle as far as one reads it: hashes hold, the tensors are none."""
-    place = folder / name
-    place.mkdir()
-    for file in (WEIGHTS, SELFTEST):
-        (place / file).write_bytes(file.encode())
-    plain = {
-        "format": 1,
-        "kind": "classifier",
-        "title": "Made up",
-        "preprocess": Preprocess(size_px=64).model_dump(mode="json"),
-        "intended_use": "Tests.",
-        "disclaimer": DISCLAIMER,
-        "recipe": {},
-        "provenance": {},
-        "files": {file: sha256_file(place / file) for file in (WEIGHTS, SELFTEST)},
-    }
-    sign_manifest(place, plain | told)
+    place = signed_bundle(folder / name, **told)
     if notes:
         with_notes(place, notes)
     return read_card(place)

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -29,46 +28,11 @@ from hilum.report.pages import audit_of, gather, write_run_report
 from hilum.run import Run
 from hilum.scoring import Score
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+from .page import Page
+
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = '<script>alert("x")</script><img src=//evil onerror=alert(1)>'
 DIAGONAL = {"x": [0.0, 0.3, 1.0], "y": [0.0, 0.8, 1.0]}
-
-
-class Page(HTMLParser):
-    """What a browser would find; elements must nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == [], "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> is out of place"
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.text += f" {data}"
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", self.text)
 
 
 def measured(value: float, low: float | None = None, high: float | None = None, **more: object) -> Measured:

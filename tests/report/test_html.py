@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -17,44 +16,9 @@ from hilum.report.canvas import _ROLES
 from hilum.report.films import ExampleFilm
 from hilum.report.html import RunReport, describe_page, render, run_report
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+from .page import Page
+
 CSS = (Path(hilum.report.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
-
-
-class Page(HTMLParser):
-    """What a browser would find: elements, whether they nest, addresses, text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert self.open == [], "every element is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> is out of place"
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.text += f" {data}"
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def words(self) -> str:
-        return re.sub(r"\s+", " ", self.text)
 
 
 @pytest.fixture(scope="module")
