@@ -32,7 +32,6 @@ from hilum.bundle.exporting import drawn_frames, export_bundle, try_export
 from hilum.bundle.notes import Notes, with_notes
 from hilum.engine import EXPORT, LOGITS, NETWORK, VECTOR, map_names
 from hilum.engine.eager import TorchEngine
-from hilum.engine.session import threads_wanted
 from hilum.errors import BundleError, UsageError
 from hilum.explain.maps import raw_map
 from hilum.networks import build_classifier
@@ -357,18 +356,6 @@ def test_an_export_that_answers_otherwise_is_not_kept(
     with pytest.raises(BundleError, match=r"answers otherwise than torch"):
         export_bundle(tmp_path / "b")
     assert not {NETWORK, EXPORT} & {file.name for file in (tmp_path / "b").iterdir()}
-
-
-@pytest.mark.parametrize(
-    ("told", "wanted"), [("1", 1), ("100000", None), ("many", None), ("0", None)], ids=["one", "more", "word", "none"]
-)
-def test_threads_are_as_many_as_the_cores_or_as_the_environment_allows(
-    monkeypatch: pytest.MonkeyPatch, told: str, wanted: int | None
-) -> None:
-    from hilum.parallel import default_processes
-
-    monkeypatch.setenv("OMP_NUM_THREADS", told)
-    assert threads_wanted() == (wanted or default_processes())
 
 
 def _run_without_torch(work: str, *, blocked: bool, folder: Path) -> str:

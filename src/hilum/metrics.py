@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.special import expit, log_softmax, logit
 
 from hilum.errors import DataError, unknown_name
 
@@ -246,6 +244,9 @@ def calibration_line(positive: Bools, probability: Floats) -> tuple[float | None
     """
     if positive.all() or not positive.any():
         return None, None
+    from scipy.optimize import brentq, minimize  # half a second, for those who fit only
+    from scipy.special import expit, logit
+
     x = logit(np.clip(probability, _TINY, 1 - _TINY))
     intercept = brentq(lambda a: float(expit(a + x).sum() - positive.sum()), -80.0, 80.0)
     if x[positive].min() >= x[~positive].max() or x[positive].max() <= x[~positive].min():
@@ -278,6 +279,9 @@ def fit_temperature(logits: Floats, target: Ints) -> float:
     References:
         Guo et al. 2017, arXiv:1706.04599; Platt 1999, Probabilistic outputs for support vector machines.
     """
+    from scipy.optimize import minimize_scalar  # half a second, for those who fit only
+    from scipy.special import log_softmax
+
     logits = np.asarray(logits, dtype=np.float64)
     if not len(logits) or not np.isfinite(logits).all():
         raise DataError(

@@ -1,12 +1,16 @@
-"""How a process uses the machine it runs on; called once by the command, before torch or ONNX Runtime is imported."""
+"""How a process uses the machine it runs on; settled once by the command, before any engine is imported."""
 
 import contextlib
 import ctypes
+import math
 import os
+import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _NEVER = (1 << 31) - 1
 _LARGEST_KEPT = 1 << 30
+SHORT_NUMBERS = ("bf16", "vnni", "amx")
 
 
 def settle(*, keep_memory: bool = True) -> None:
@@ -31,9 +35,51 @@ def settle(*, keep_memory: bool = True) -> None:
 
 
 def stay_silent() -> None:
-    """Keep ONNX Runtime from reporting its use to its maker; to be called before it is imported.
+    """Keep inference engines from reporting their use to their makers; to be called before they are imported.
 
-    From 1.29 on it does so over the network wherever it is not told otherwise, and leaves a file `.ses` in the
-    temporary folder (its Privacy.md, "Disabling Telemetry").
+    ONNX Runtime does so from 1.29 on over the network wherever it is not told otherwise, and leaves a file `.ses` in
+    the temporary folder (its Privacy.md, "Disabling Telemetry"). OpenVINO does so on every import, through the package
+    openvino_telemetry, and leaves `~/intel`; it has no switch but a file there, and does without where it cannot import
+    the package.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def cores_granted(control: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores' worth of time that this process's container has, by its control group; all where nothing limits it.
+
+    Args:
+        control: where the control group's files lie, of version 2 or 1.
+    """
+    quota, period = _limits(control)
+    if quota.isdecimal() and period.isdecimal() and int(period):
+        return max(1, math.ceil(int(quota) / int(period)))
+    return os.cpu_count() or 1
+
+
+def _limits(control: Path) -> tuple[str, str]:
+    """Microseconds of processor time and of the clock in which it may be used, as they are written."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (control / "cpu.max").read_text(encoding="ascii").split()
+        return quota, period
+    with contextlib.suppress(OSError, ValueError):
+        old = control / "cpu"
+        quota, period = (
+            (old / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip() for name in ("quota", "period")
+        )
+        return quota, period
+    return "max", ""
+
+
+def instructions(told: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """The processor's instructions for short numbers (bf16, vnni, amx), by the names Linux gives them; else none.
+
+    Args:
+        told: what the system tells of its processors.
+    """
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in told.read_text(encoding="utf-8").splitlines():
+            if line.startswith("flags"):
+                return tuple(sorted(flag for flag in line.split() if any(word in flag for word in SHORT_NUMBERS)))
+    return ()

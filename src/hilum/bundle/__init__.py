@@ -1,5 +1,6 @@
 """Bundle: what is released. A folder of JSON and safetensors that says what it is, checks itself and works alone."""
 
+from hilum.bundle.checking import EngineState, check_engines, engine_states
 from hilum.bundle.classifier import (
     Bundle,
     Manifest,
@@ -11,6 +12,7 @@ from hilum.bundle.classifier import (
     self_test,
 )
 from hilum.bundle.detector import DetectorBundle, load_detector, save_detector
+from hilum.bundle.engines import Asked, passed_or_exact
 from hilum.bundle.format import FORMAT, MANIFEST, SELFTEST, TOLERANCE, WEIGHTS, find_bundle, proof_frames
 from hilum.bundle.released import bundle_folder, released, released_names
 from hilum.bundle.segmenter import Agreement, Figure, SegmenterBundle, figure_of, load_segmenter, save_segmenter
@@ -22,18 +24,23 @@ __all__ = [
     "TOLERANCE",
     "WEIGHTS",
     "Agreement",
+    "Asked",
     "Bundle",
     "DetectorBundle",
+    "EngineState",
     "Figure",
     "Manifest",
     "SegmenterBundle",
     "bundle_folder",
     "calibrated",
+    "check_engines",
+    "engine_states",
     "figure_of",
     "find_bundle",
     "load_bundle",
     "load_detector",
     "load_segmenter",
+    "passed_or_exact",
     "points_of",
     "proof_frames",
     "read_manifest",

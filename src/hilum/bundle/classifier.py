@@ -15,6 +15,7 @@ from hilum.bundle.format import (
     FORMAT,
     MANIFEST,
     SELFTEST,
+    TOLERANCE,
     AnyManifest,
     check_proof,
     find_bundle,
@@ -165,7 +166,8 @@ def load_bundle(path: Path, *, device: str = CPU, engine: Asked = "auto") -> Bun
     Args:
         path: of the bundle or its run.
         device: torch's.
-        engine: `onnx` needs no torch and an export beside the bundle, `auto` takes it where it can.
+        engine: `onnx` and `openvino` need no torch and an export beside the bundle, `auto` takes `onnx` where it can;
+            `openvino-bf16` needs a check on films that was passed (`check_engines`).
 
     Raises:
         BundleError: with what is wrong.
@@ -178,8 +180,10 @@ def load_bundle(path: Path, *, device: str = CPU, engine: Asked = "auto") -> Bun
     def made(chosen: "Engine[Classifier]") -> Bundle:
         return Bundle(recipe=recipe, engine=chosen, **told_by(manifest, Bundle))
 
-    build = partial(_network, folder, manifest, recipe)
-    return made(engine_for(folder, engine, device, build, lambda tried: self_test(made(tried), folder / SELFTEST)))
+    def prove(tried: "Engine[Classifier]", tolerance: float) -> None:
+        self_test(made(tried), folder / SELFTEST, tolerance)
+
+    return made(engine_for(folder, engine, device, partial(_network, folder, manifest, recipe), prove))
 
 
 def _recipe(folder: Path, manifest: Manifest) -> Recipe:
@@ -205,14 +209,14 @@ def _network(folder: Path, manifest: Manifest, recipe: Recipe) -> "Classifier":
     return network
 
 
-def self_test(bundle: Bundle, proof: Path) -> None:
-    """Replay the self-test.
+def self_test(bundle: Bundle, proof: Path, tolerance: float = TOLERANCE) -> None:
+    """Replay the self-test, within a tolerance as `check_proof` takes it.
 
     Raises:
         BundleError: this machine computes something else than the one that saved the bundle.
     """
     frames, expected = read_proof(proof, bundle.preprocess, (len(bundle.classes),))
-    check_proof(bundle.logits(frames), expected)
+    check_proof(bundle.logits(frames), expected, tolerance)
 
 
 def points_of(points: Sequence[OperatingPoint], label: str) -> dict[str, float]:

@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.bundle import classifier, segmenter
-from hilum.bundle.classifier import Bundle, load_bundle
+from hilum.bundle.checking import load_eager, probabilities_of
+from hilum.bundle.classifier import Bundle
 from hilum.bundle.format import (
     TOLERANCE,
     WEIGHTS,
-    OpenManifest,
     digest_without_notes,
     find_bundle,
     proof_frames,
-    read_checked,
+    proof_shift,
 )
-from hilum.bundle.segmenter import SegmenterBundle, load_segmenter
+from hilum.bundle.segmenter import SegmenterBundle
 from hilum.engine import EXPORT, LOGITS, NETWORK, Engine, Export, Shift, in_passes
 from hilum.engine.record import FORMAT
-from hilum.errors import BundleError, MissingExtra, UsageError, require
+from hilum.errors import BundleError, MissingExtra, require
 from hilum.files import sha256_file, write_json, written_aside
 from hilum.preprocess import Preprocess
 
@@ -45,7 +44,7 @@ def export_bundle(path: Path) -> Export:
     from hilum.engine.session import OnnxEngine
 
     folder = find_bundle(path)
-    bundle = _with_torch(folder)
+    bundle = load_eager(folder)
     for stale in (EXPORT, NETWORK):
         (folder / stale).unlink(missing_ok=True)
     frames = drawn_frames(bundle.preprocess)
@@ -75,15 +74,6 @@ def try_export(path: Path) -> dict[str, str]:
     return {}
 
 
-def _with_torch(folder: Path) -> Bundle | SegmenterBundle:
-    kind = read_checked(folder, None, OpenManifest).kind
-    if kind == classifier.KIND:
-        return load_bundle(folder, engine="torch")
-    if kind == segmenter.KIND:
-        return load_segmenter(folder, engine="torch")
-    raise UsageError(f"{folder} holds a {kind}, which runs with torch only; export a classifier or a segmenter")
-
-
 def drawn_frames(preprocess: Preprocess) -> NDArray[Any]:
     """(7, side, side): those of the self-test, upside down and inverted, and one of noise."""
     frames = proof_frames(preprocess)
@@ -104,19 +94,15 @@ def _shift(bundle: Bundle | SegmenterBundle, exported: Engine[Any], frames: NDAr
         for engine in (bundle.engine, exported)
     )
     for name, one, other in zip(names, expected, found, strict=True):
-        if not float(np.abs(one - other).max()) <= TOLERANCE * max(1.0, float(np.abs(one).max())):
+        if not proof_shift(other, one) <= TOLERANCE:
             raise BundleError(
                 f"{bundle.title}: its export answers otherwise than torch ({name}); it runs with torch only"
             )
     place = names.index(LOGITS)
     logits = expected[place], found[place]
-    shares = [_probabilities(bundle, one) for one in logits]
+    shares = [probabilities_of(bundle, one) for one in logits]
     return Shift(
         frames=len(frames),
         largest_logit=float(np.abs(logits[0] - logits[1]).max()),
         largest_probability=float(np.abs(shares[0] - shares[1]).max()),
     )
-
-
-def _probabilities(bundle: Bundle | SegmenterBundle, logits: NDArray[np.float32]) -> NDArray[Any]:
-    return bundle.probabilities(logits) if isinstance(bundle, Bundle) else segmenter.shares_of(logits)

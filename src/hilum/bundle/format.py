@@ -8,6 +8,7 @@
     reference.safetensors the films behind a classifier, as `hilum.reference` needs them; not listed either
     network.onnx          the network as a graph that ONNX Runtime runs, its weights read from weights.safetensors
     export.json           which bundle network.onnx was made of, its hash, and how near it comes; neither is listed
+    engines.json          how near each engine comes to torch on films, and which may be used; not listed
 
 Nothing in it is pickled and nothing in it is executed.
 """
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from hilum.engine import EXPORT, NETWORK
+from hilum.engine import ENGINES, EXPORT, NETWORK
 from hilum.errors import BundleError
 from hilum.files import digest_of, sha256_file, write_json, written_aside
 from hilum.preprocess import Preprocess
@@ -98,7 +99,7 @@ def write_bundle(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in (MANIFEST, NOTES, AUDIT, REFERENCE, EXPORT, NETWORK):
+    for stale in (MANIFEST, NOTES, AUDIT, REFERENCE, EXPORT, NETWORK, ENGINES):
         (folder / stale).unlink(missing_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # safetensors has no unsigned 16-bit numbers in every version: the frames travel as 32-bit ones.
@@ -223,16 +224,29 @@ def read_proof(
     return frames, expected
 
 
-def check_proof(logits: NDArray[Any], expected: NDArray[Any]) -> None:
+def check_proof(logits: NDArray[Any], expected: NDArray[Any], tolerance: float = TOLERANCE) -> None:
     """Compare what this machine computes with what the one that saved the bundle did.
+
+    Args:
+        logits: of the self-test, as they are computed here.
+        expected: as they were saved.
+        tolerance: in units of the largest of these, or of one where all are smaller.
 
     Raises:
         BundleError: they differ.
     """
-    shift = float(np.abs(logits - expected).max())
-    limit = TOLERANCE * max(1.0, float(np.abs(expected).max()))
-    if not shift <= limit:
+    shift, unit = proof_shift(logits, expected), _unit(expected)
+    if not shift <= tolerance:
         raise BundleError(
-            f"the bundle's self-test gives logits {shift:.2g} away from those it was saved with (limit {limit:.2g}): "
-            "its weights or this machine's software are not what they were"
+            f"the bundle's self-test gives logits {shift * unit:.2g} away from those it was saved with (limit "
+            f"{tolerance * unit:.2g}): its weights or this machine's software are not what they were"
         )
+
+
+def proof_shift(logits: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference of a logit, in units of the largest expected, or of one where all are smaller."""
+    return float(np.abs(logits - expected).max()) / _unit(expected)
+
+
+def _unit(expected: NDArray[Any]) -> float:
+    return max(1.0, float(np.abs(expected).max()))

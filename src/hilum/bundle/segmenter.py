@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from scipy.special import expit
 
 from hilum.bundle.engines import CPU, Asked, engine_for
 from hilum.bundle.format import (
@@ -145,6 +144,8 @@ class SegmenterBundle:
 
 def shares_of(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities of logits, each by itself: labels may overlap."""
+    from scipy.special import expit  # takes a tenth of a second, which classifiers need not spend
+
     shares: NDArray[np.float32] = expit(logits)
     return shares
 
@@ -223,14 +224,21 @@ def load_segmenter(path: Path, *, device: str = CPU, engine: Asked = "auto") -> 
     def made(chosen: "Engine[Segmenter]") -> SegmenterBundle:
         return SegmenterBundle(recipe=recipe, engine=chosen, **told_by(manifest, SegmenterBundle))
 
-    build = partial(_network, folder, manifest, recipe)
-    return made(engine_for(folder, engine, device, build, lambda tried: _self_test(made(tried), folder / SELFTEST)))
+    def prove(tried: "Engine[Segmenter]", tolerance: float) -> None:
+        self_test(made(tried), folder / SELFTEST, tolerance)
+
+    return made(engine_for(folder, engine, device, partial(_network, folder, manifest, recipe), prove))
 
 
-def _self_test(bundle: SegmenterBundle, proof: Path) -> None:
+def self_test(bundle: SegmenterBundle, proof: Path, tolerance: float) -> None:
+    """Replay the self-test, within a tolerance as `check_proof` takes it.
+
+    Raises:
+        BundleError: this machine computes something else than the one that saved the bundle.
+    """
     side = bundle.preprocess.size_px
     frames, expected = read_proof(proof, bundle.preprocess, (len(bundle.labels), side, side))
-    check_proof(bundle.logits(frames), expected)
+    check_proof(bundle.logits(frames), expected, tolerance)
 
 
 def _recipe(folder: Path, manifest: SegmenterManifest) -> SegmentationRecipe:

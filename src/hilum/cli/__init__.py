@@ -12,9 +12,11 @@ from rich.text import Text
 from hilum import __version__
 from hilum.cli.anatomy import lungs
 from hilum.cli.audit import audit
+from hilum.cli.cache import cache
 from hilum.cli.card import card
 from hilum.cli.data import describe, export, index, preprocess, simulate, sources_app
 from hilum.cli.duplicates import duplicates
+from hilum.cli.engines import engines
 from hilum.cli.explain import explain
 from hilum.cli.judge import evaluate, predict, report
 from hilum.cli.learn import compare, recipes_app, reproduce, train
@@ -43,6 +45,7 @@ for verb in (
     duplicates,
     view,
     preprocess,
+    cache,
     export,
     train,
     compare,
@@ -57,6 +60,7 @@ for verb in (
     boxes,
     report,
     card,
+    engines,
     serve,
     simulate,
 ):

@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from hilum.cli.options import REFUSED, AsJson, Processes, print_json
+from hilum.cli.runtime import Runtime, asked_engine, say_engines
 from hilum.console import OUT, watch
 from hilum.errors import UsageError
 from hilum.process import settle
@@ -37,6 +38,7 @@ def read(
     on_fail: Annotated[
         str, typer.Option(help="Where a bundle's audit says FAIL: caveat answers and says so, refuse does not decide.")
     ] = "caveat",
+    runtime: Runtime = "auto",
     processes: Processes = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +56,9 @@ def read(
     paths = find_films(films)
     explain = annotate is not None or as_json or len(paths) == 1
     policy = Policy(gate=gate, explain=explain, lesions=lesions, on_fail="refuse" if on_fail == "refuse" else "caveat")
-    reader = Reader(bundle or (COVID19,), policy=policy)
+    reader = Reader(bundle or (COVID19,), policy=policy, engine=asked_engine(runtime))
+    if runtime != "auto":
+        say_engines(reader.engines)
     found = _read(reader, paths, annotate=annotate, csv=csv, processes=processes)
     if as_json:
         print_json([plain(one) | {"path": str(path)} for path, one in found])

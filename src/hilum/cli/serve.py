@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from hilum.cli.runtime import Runtime, asked_engine
 from hilum.console import ERR
 from hilum.errors import require
 from hilum.process import settle
@@ -33,6 +34,7 @@ def serve(
     queue: Annotated[int, typer.Option(help="Requests that may wait.", min=0, max=1000)] = 16,
     workers: Annotated[int, typer.Option(help="Films read at once.", min=1, max=64)] = 1,
     per_minute: Annotated[int, typer.Option(help="Requests a client may send in a minute.", min=1)] = 120,
+    runtime: Runtime = "auto",
 ) -> None:
     """A web page and a REST API that read films. Nothing leaves this machine, nothing is kept unless asked for.
 
@@ -53,7 +55,7 @@ def serve(
         workers=workers,
         per_minute=per_minute,
     )
-    app = application(bundle or (), settings)
+    app = application(bundle or (), settings, engine=asked_engine(runtime))
     for said in notices(host, settings):
         ERR.print(Text(said, style="bold red" if said.startswith("WARNING") else ""), soft_wrap=True)
     run(app, host, port, _listening)

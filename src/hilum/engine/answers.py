@@ -31,7 +31,7 @@ class Engine(Protocol[Network]):
     """Computes what a network answers.
 
     Attributes:
-        name: `onnx` or `torch`.
+        name: `onnx`, `openvino`, `openvino-bf16` or `torch`.
         at_once: films to send through at once.
         outputs: names of all that can be asked for.
         network: the torch network, for training and for what needs gradients; built when it is first asked for.

@@ -4,19 +4,18 @@ ONNX Runtime: Microsoft, https://onnxruntime.ai (MIT). It reads the weights of `
 beside it, joins layers and folds constants when the session is made.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
-from safetensors import safe_open
 
 from hilum.engine.answers import LOGITS, Floats
 from hilum.engine.record import FILMS
+from hilum.engine.stored import StoredTensors
+from hilum.engine.threads import threads_wanted
 from hilum.errors import BundleError
-from hilum.parallel import default_processes
 from hilum.process import stay_silent
 
 Network = TypeVar("Network")
@@ -41,10 +40,9 @@ class OnnxEngine(Generic[Network]):
     at_once = AT_ONCE
 
     def __init__(self, file: Path, weights: Path, build: Callable[[], Network]) -> None:
-        self._weights = weights
         self._session = _session(file)
         self._build = build
-        self._tensors: dict[str, dict[str, NDArray[Any]]] = {}
+        self._stored = StoredTensors(weights)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -58,18 +56,7 @@ class OnnxEngine(Generic[Network]):
         return tuple(self._session.run(list(names), {FILMS: films}))
 
     def tensors(self, prefix: str) -> dict[str, NDArray[Any]]:
-        if prefix not in self._tensors:
-            with safe_open(self._weights, framework="numpy") as stored:
-                names = [name for name in stored.keys() if name.startswith(prefix)]  # noqa: SIM118
-                self._tensors[prefix] = {name: stored.get_tensor(name) for name in names}
-        return self._tensors[prefix]
-
-
-def threads_wanted() -> int:
-    """One a core this process may use, or what the environment allows numerical libraries."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    cores = default_processes()
-    return min(int(told), cores) if told.isdecimal() and int(told) else cores
+        return self._stored(prefix)
 
 
 def _session(file: Path) -> Any:

@@ -16,8 +16,8 @@ References:
 from typing import NamedTuple
 
 import numpy as np
+from numpy import fft
 from numpy.typing import NDArray
-from scipy import fft
 
 from hilum.enhance.film import Pixels
 

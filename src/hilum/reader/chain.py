@@ -28,7 +28,7 @@ from hilum.reader.reading import Answer, Policy, Reading, Refusal
 from hilum.records import View
 
 if TYPE_CHECKING:
-    from hilum.bundle import SegmenterBundle
+    from hilum.bundle import Asked, SegmenterBundle
 
 DEFAULT = "covid19-frontal"
 VIEWS = (View.FRONTAL,)
@@ -66,6 +66,8 @@ class Reader:
         lungs: draws lungs, in place of the bundle that comes with hilum.
         lesions: draws lesions, in place of the bundle that comes with hilum.
         view_filter: tells views, in place of the one that comes with hilum.
+        engine: runs the networks that are loaded here, as `load_bundle` takes it; `openvino-bf16` runs those whose
+            check on films was passed, and `openvino` the others.
 
     Raises:
         BundleError: a bundle is damaged.
@@ -80,15 +82,23 @@ class Reader:
         lungs: "SegmenterBundle | None" = None,
         lesions: "SegmenterBundle | None" = None,
         view_filter: ViewFilter | None = None,
+        engine: "Asked" = "auto",
     ) -> None:
         if not bundles:
             raise UsageError(f"name a classifier, such as {DEFAULT}")
         self.policy = policy or Policy()
-        self.view_filter = view_filter or ViewFilter()
-        self.draws_lungs = lungs or lungs_bundle()
-        self.draws_lesions = (lesions or lesions_bundle()) if self.policy.lesions else None
-        self.bundles: tuple[Loaded, ...] = tuple(load(named, self.draws_lungs) for named in bundles)
+        self.view_filter = view_filter or ViewFilter(engine)
+        self.draws_lungs = lungs or lungs_bundle(engine=engine)
+        self.draws_lesions = (lesions or lesions_bundle(engine=engine)) if self.policy.lesions else None
+        self.bundles: tuple[Loaded, ...] = tuple(load(named, self.draws_lungs, engine=engine) for named in bundles)
         self._warm_up()
+
+    @property
+    def engines(self) -> Mapping[str, str]:
+        """Which engine runs each network, by what the network is for or the classifier's name."""
+        drawing = {"lungs": self.draws_lungs} | ({"lesions": self.draws_lesions} if self.draws_lesions else {})
+        told = {"view": self.view_filter.views.engine.name} | {name: one.engine.name for name, one in drawing.items()}
+        return told | {one.name: one.bundle.engine.name for one in self.bundles}
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hilum.bundle import Bundle, SegmenterBundle, bundle_folder, load_bundle
+from hilum.bundle import Asked, Bundle, SegmenterBundle, bundle_folder, load_bundle, passed_or_exact
 from hilum.bundle.format import digest_without_notes
 from hilum.errors import UsageError
 from hilum.predict import lungs_for, views_read
@@ -45,12 +45,13 @@ class Loaded:
         return self.bundle.classes
 
 
-def load(named: Path | str, lungs: SegmenterBundle) -> Loaded:
+def load(named: Path | str, lungs: SegmenterBundle, *, engine: Asked = "auto") -> Loaded:
     """A classifier by its folder, its run's, or the name of one that comes with hilum.
 
     Args:
         named: which.
         lungs: the bundle that draws lungs.
+        engine: as `load_bundle` takes it; one that needs a check runs only where it was passed, in float32 elsewhere.
 
     Raises:
         BundleError: the bundle, or what is attached to it, is damaged or another's.
@@ -59,7 +60,7 @@ def load(named: Path | str, lungs: SegmenterBundle) -> Loaded:
     from hilum.audit.attached import known_of_bundle, line_of_bundle
 
     folder = bundle_folder(named)
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, engine=passed_or_exact(folder, engine))
     if views_read(bundle.recipe.films) != (View.FRONTAL,):
         raise UsageError(f"{bundle.title}: it was not made for frontal films alone; ask it with: hilum predict")
     if bundle.preprocess.masked and bundle.preprocess.masks == "given":

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,16 +18,20 @@ from hilum.serve import logs
 from hilum.serve.schema import ServedBundle
 from hilum.serve.settings import Settings, is_loopback, read_token
 
+if TYPE_CHECKING:
+    from hilum.bundle import Asked
+
 MOST_CONNECTIONS = 256
 GRACE_S = 30
 
 
-def application(bundles: Sequence[str], settings: Settings) -> FastAPI:
+def application(bundles: Sequence[str], settings: Settings, *, engine: "Asked" = "auto") -> FastAPI:
     """The application with the classifiers named, loaded.
 
     Args:
         bundles: folders or names, as `hilum.reader.Reader` takes them; none for its default.
         settings: how much is allowed.
+        engine: runs the networks, as `hilum.reader.Reader` takes it.
 
     Raises:
         BundleError: a bundle is damaged.
@@ -39,7 +44,7 @@ def application(bundles: Sequence[str], settings: Settings) -> FastAPI:
     from hilum.serve.reading import WithReader
 
     named = tuple(bundles) or (DEFAULT,)
-    reader = Reader(named)
+    reader = Reader(named, engine=engine)
     served = [
         ServedBundle(
             name=one.name,
