@@ -264,3 +264,17 @@ def test_bfloat16_training_scores_in_float32(
     with torch.inference_mode():
         wanted = fitter.classifier.head.eval()(torch.from_numpy(vectors)).numpy()
     np.testing.assert_allclose(division.predictions[["logit.patch", "logit.plain"]], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"finetuning.epochs": "1", "finetuning.train_from": '"all"'}, {"split.tune": "0"}]
+)
+def test_nothing_is_compared_where_no_head_rests_on_bfloat16(
+    told: dict[str, str], films: pd.DataFrame, frames: ArrayView, tiny_recipe: str
+) -> None:
+    precision = {} if not told else {"schedule.precision": "bfloat16", "split.folds": "2"}
+    text = changed(tiny_recipe, told | precision)
+    fitter, split = Fitter(parse_recipe(text), films, frames), _split(films, text)
+    new = fitter.prepare([split])
+    assert fitter.prepare([split], compared=split) == 0 < new
+    assert fitter.halving(split) is None

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
-from hilum import checks
 from hilum.checks import Facts
 from hilum.errors import DataError
 from hilum.index import FORMAT, Index, build_index, complete, counted, describe_records
+from hilum.parallel import Crashed
 from hilum.records import Radiograph, View
 from hilum.sources import read_source
 
@@ -40,8 +40,8 @@ def film(path: Path, **stated: Any) -> Radiograph:
     return Radiograph(image_id=f"{source}/{path.name}", source=source, path=path, **stated)
 
 
-def indexed(root: Path, *films: Radiograph, processes: int = 1) -> Index:
-    return build_index(films, root, processes=processes)
+def indexed(root: Path, *films: Radiograph, **how: Any) -> Index:
+    return build_index(films, root, **{"processes": 1, **how})
 
 
 def together(index: Index, *names: str) -> bool:
@@ -89,16 +89,14 @@ def test_what_is_no_film_is_listed_with_its_reason(tmp_path: Path, processes: in
     assert sum(counted(index.left_out["left_out"]).values()) == len(bad)
 
 
-def test_a_film_that_kills_its_process_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_film_that_kills_its_process_is_listed(tmp_path: Path) -> None:
     """The decoder's death is simulated where processes hand their results over; `test_parallel` kills real ones."""
     films = [film(write(tmp_path / "site" / f"{seed}.png", shades(seed))) for seed in range(3)]
 
     def spread(work: Callable[[Any], Any], items: Any, *, processes: int | None) -> Any:
-        return ((item, checks.Crashed(item) if item[0] == 1 else work(item)) for item in items)
+        return ((item, Crashed(item) if item[0] == 1 else work(item)) for item in items)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(checks, "spread", spread)
-        index = indexed(tmp_path, *films)
+    index = indexed(tmp_path, *films, spread=spread)
     assert index.left_out["left_out"].tolist() == ["decoder crashed: 1.png ended the process that read it"]
     assert len(indexed(tmp_path, *films).films) == 3
 

@@ -22,8 +22,9 @@ from hilum.errors import BundleError
 from hilum.index import build_index
 from hilum.lesions import LESIONS, SHARES, Lesions, as_json, lesions_bundle, scored_boxes, segment_lesions, write_boxes
 from hilum.lesions import films as lesion_films
+from hilum.lesions.rows import boxed, row_of
 from hilum.lesions.severity import Score
-from hilum.lesions.writing import FIRST, LAST, boxed, write_masks, write_table
+from hilum.lesions.writing import FIRST, LAST, score_names, write_masks, write_table
 from hilum.networks.segmentation import build_segmenter
 from hilum.preprocess import Mask, Preprocess
 from hilum.recipe.segmentation import SegmentationRecipe
@@ -205,7 +206,8 @@ def test_the_scores_are_those_of_the_shares_and_the_bundle(
     monkeypatch.setattr(lesion_films, "scores_of", told)
     found = list(segment_lesions([films["ill"], films["broken"]], bundle=bundle, lungs=around))
     assert as_json(found[0])["scores"]["extent"]["value"] == pytest.approx(10 * found[0].shares["ggo_right"], abs=1e-3)
-    write_table([(one, one.film.stem) for one in found], tmp_path / "lesions.csv")
+    told = [row_of(one, one.film.stem) for one in found]
+    write_table(told, tmp_path / "lesions.csv", scores=score_names(told))
     rows = list(csv.DictReader((tmp_path / "lesions.csv").read_text().splitlines()))
     assert tuple(rows[0]) == (*FIRST, "extent", "extent_low", "extent_high", *LAST)
     assert [row["extent_high"] for row in rows] == ["2.0000", ""]
@@ -216,7 +218,7 @@ def test_the_table_has_a_row_a_film_and_nothing_where_nothing_is_known(
 ) -> None:
     order = [films[kind] for kind in ("ill", "one", "broken")]
     found = list(segment_lesions(order, bundle=bundle, lungs=around))
-    write_table([(one.without_masks(), one.film.stem) for one in found], tmp_path / "lesions.csv")
+    write_table([row_of(one, one.film.stem) for one in found], tmp_path / "lesions.csv")
     rows = list(csv.DictReader((tmp_path / "lesions.csv").read_text().splitlines()))
     assert tuple(rows[0]) == (*FIRST, *LAST)
     assert [row["name"] for row in rows] == ["ill", "one", "broken"]
@@ -271,7 +273,7 @@ def test_a_lesion_that_a_rib_cuts_has_one_box() -> None:
 
 def test_boxes_on_disk_come_back(films: dict[str, Path], bundle: Any, around: Any, tmp_path: Path) -> None:
     found = list(segment_lesions([films["ill"], films["well"], films["broken"]], bundle=bundle, lungs=around))
-    write_boxes([boxed(one, one.film.stem) for one in found], LESIONS, tmp_path)
+    write_boxes([boxed(row_of(one, one.film.stem)) for one in found], LESIONS, tmp_path)
     assert {file.name for file in tmp_path.glob("*.txt")} == {"ill.txt", "well.txt", "classes.txt"}
     classes = read_classes(tmp_path / "classes.txt")
     back = read_yolo(tmp_path / "ill.txt", classes, width_px=WIDE, height_px=HIGH)

@@ -293,7 +293,7 @@ def test_another_bundle_s_reference_stops_the_reader(bundle: Path, tmp_path: Pat
 def test_a_bundle_that_needs_a_source_s_masks_says_so(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_bundle(bundle)
     masked = replace(whole, preprocess=whole.preprocess.model_copy(update={"lungs": "only"}))
-    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _: masked)
+    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _, **__: masked)
     with pytest.raises(UsageError, match="lung masks that a source gives"):
         reader_of(bundle)
 
@@ -304,7 +304,7 @@ def test_a_bundle_that_is_shown_lungs_is_shown_those_drawn(
     whole, around = load_bundle(bundle), Boxes(LUNGS, 40)
     cropping = whole.preprocess.model_copy(update={"lungs": "crop", "masks": "made"})
     cropped = replace(whole, preprocess=cropping, provenance={"lungs": {"bundle": around.digest}})
-    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _: cropped)
+    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _, **__: cropped)
     (one,) = reader_of(bundle, lungs=around).read(films[0]).answers
     expected = next(predict_films(cropped, films[:1], lungs=around, processes=1))  # type: ignore[arg-type]
     assert one.findings[0].probability == expected.findings[0].probability
@@ -476,7 +476,7 @@ def test_a_head_with_hidden_layers_has_an_answer_and_no_map(
 ) -> None:
     whole, hidden = load_bundle(bundle), {f"head.{place}.weight": np.zeros((2, 2)) for place in (0, 2)}
     monkeypatch.setattr(whole.engine, "tensors", lambda _: hidden)
-    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _: whole)
+    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _, **__: whole)
     (one,) = reader_of(bundle).read(films[0]).answers
     assert one.findings
     assert one.map is not None
@@ -498,7 +498,7 @@ def test_a_film_passes_a_classifier_once(bundle: Path, films: list[Path], monkey
             return whole.engine(shown, names)
 
     counted: Any = Counted()
-    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _: replace(whole, engine=counted))
+    monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _, **__: replace(whole, engine=counted))
     ready = reader_of(bundle)
     passes.clear()  # of the warm-up
     (one,) = ready.read(films[0]).answers
@@ -579,7 +579,8 @@ def test_a_reading_without_pixels_still_tells_its_numbers(reader: Reader, films:
 def command(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     """`hilum read` with the drawn reader's networks."""
 
-    def drawn_reader(bundles: Any, *, policy: Policy) -> Reader:
+    def drawn_reader(bundles: Any, *, policy: Policy, engine: str) -> Reader:
+        assert engine == "auto"
         told: dict[str, Any] = {"lungs": Boxes(LUNGS, 40), "lesions": Boxes(PATCHES, 50), "view_filter": Views()}
         return Reader([Path(one) for one in bundles], policy=policy, **told)
 

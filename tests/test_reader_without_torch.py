@@ -12,13 +12,16 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+ABSENT = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "captum")
+TABLES = ("pandas", "pyarrow", "sklearn", "matplotlib", "pydicom")
+"""What is slow to import, and only tables, figures and DICOM files need."""
 BLOCKED = """\
 import sys
 from pathlib import Path
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "torchvision", "timm", "segmentation_models_pytorch", "captum"):
+        if name.partition(".")[0] in ABSENT:
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -70,9 +73,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def without_torch(work: str, film: Path) -> str:
-    """What a process prints in which torch cannot be imported."""
-    command = [sys.executable, "-c", BLOCKED + work, str(film)]
+def without_torch(work: str, film: Path, *, also: tuple[str, ...] = ()) -> str:
+    """What a process prints in which torch cannot be imported, nor what else is named."""
+    command = [sys.executable, "-c", f"ABSENT = {ABSENT + also}\n" + BLOCKED + work, str(film)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -96,8 +99,8 @@ def test_torch_is_really_absent(film: Path) -> None:
         without_torch("import torch\n", film)
 
 
-def test_the_command_reads_a_film_without_torch(film: Path) -> None:
-    (read,) = json.loads(without_torch(COMMAND, film))
+def test_the_command_reads_a_film_without_torch_and_tables(film: Path) -> None:
+    (read,) = json.loads(without_torch(COMMAND, film, also=TABLES))
     check_whole(read)
 
 

@@ -18,10 +18,11 @@ from hilum.fitting import DONE, Fitter
 from hilum.index import Index
 from hilum.parallel import spread
 from hilum.recipe import parse_recipe, shipped
+from hilum.report.pages import write_run_report
 from hilum.run import REFIT, Run, evaluate_elsewhere, find_recipe, measure_floors, seen_in_training, train_run
 from hilum.run.training import thumbnails
 from hilum.selection import TARGET
-from hilum.train.head import fit_head
+from hilum.train import fit_heads
 
 
 def _train(text: str, out: Path, given: Index, **told: Any) -> Run:
@@ -166,13 +167,21 @@ class _Killed(Exception):
 def test_a_run_killed_while_training_keeps_what_was_done(
     drawn: Index, tiny_recipe: str, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    def killed(*told: Any) -> Any:
-        if len(fits) > after - 1:
-            raise _Killed
-        return fit_head(*told)
+    headed: list[int] = []
 
+    def counted(tasks: Any) -> Any:
+        headed.append(len(tasks))
+        return fit_heads(tasks)
+
+    def killed(self: Fitter, split: Any, **told: Any) -> Any:
+        if len(fits) >= after - 1:
+            raise _Killed
+        return counted_fit(self, split, **told)
+
+    counted_fit = Fitter.fit
+    monkeypatch.setattr("hilum.fitting.fit_heads", counted)
     with monkeypatch.context() as patched:
-        patched.setattr("hilum.fitting.fit_head", killed)
+        patched.setattr(Fitter, "fit", killed)
         with pytest.raises(_Killed):
             _train(tiny_recipe, tmp_path, drawn)
     assert not (tmp_path / "run.json").exists()
@@ -184,6 +193,7 @@ def test_a_run_killed_while_training_keeps_what_was_done(
     run = _train(tiny_recipe, tmp_path, drawn)
     assert not set(fits) & set(done)
     assert len(done) + len(fits) == 4
+    assert headed == [4, 4 - len(done)], "the heads of a run are fitted in one pass, and only those not done"
     assert len(run.predictions) == 48
 
 
@@ -245,6 +255,27 @@ def test_one_division_needs_no_refit(
     assert set(run.predictions["fold"]) == {"test"}
     assert not list((tmp_path / "splits").glob("*refit*"))
     assert list((finished / "splits").glob("*refit*"))
+
+
+def test_a_run_on_bfloat16_vectors_says_what_that_did_to_its_tune_fold(
+    drawn: Index, tiny_recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tiny_recipe.replace('method = "kfold"\nfolds = 3', 'method = "fractions"\ntest = 0.25')
+    text = text.replace('optimiser = "lbfgs"', 'optimiser = "lbfgs"\nprecision = "bfloat16"')
+    run = _train(text, tmp_path / "a", drawn, for_use=False)
+    told = run.account["bfloat16_vectors"]
+    assert told["films"] == len(run.splits[0].rows("tune"))
+    assert 0 < told["median_difference"] <= told["largest_difference"] < 0.05
+    assert told["within_limits"]
+    history = pd.read_csv(next(run.folder.glob("divisions/*/history.csv")))
+    best = history.loc[history["tune_loss"].idxmin()]
+    assert told["tune_accuracy"]["float32"] == pytest.approx(best["tune_accuracy"])
+    assert told["tune_loss"]["bfloat16"] != told["tune_loss"]["float32"]
+    assert "notes" not in run.account
+    assert "Bfloat16 vectors" in write_run_report(run).read_text(encoding="utf-8")
+    monkeypatch.setattr("hilum.train.halving.MEDIAN", 1e-9)
+    [note] = _train(text, tmp_path / "b", drawn, for_use=False).account["notes"]
+    assert "vectors in bfloat16" in note
 
 
 def test_two_seeds_test_every_film_twice(drawn: Index, tiny_recipe: str, tmp_path: Path) -> None:

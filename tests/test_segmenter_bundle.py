@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.special import expit
 
 from hilum.bundle import (
     MANIFEST,
@@ -23,6 +24,7 @@ from hilum.bundle import (
     released_names,
     save_segmenter,
 )
+from hilum.bundle.segmenter import shares_of
 from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError, UsageError
 from hilum.files import digest_of, sha256_file
@@ -96,6 +98,15 @@ def test_probabilities_are_of_each_label_alone(saved: Path) -> None:
     assert shares.shape == (3, 1, 64, 64)
     assert 0 <= shares.min() < shares.max() <= 1
     assert load_segmenter(saved).probabilities(_frames(0)).shape == (0, 1, 64, 64)
+
+
+def test_shares_are_those_of_scipy_however_large_the_logits() -> None:
+    largest = float(np.finfo(np.float32).max)
+    logits = np.float32([-largest, -200, -104, -88.8, -87, 0, 87, 200, largest, -np.inf, np.inf, np.nan])
+    logits = np.concatenate([logits, np.linspace(-30, 30, 10_001, dtype=np.float32)])
+    shares = shares_of(logits)
+    assert shares.dtype == np.float32
+    np.testing.assert_allclose(shares, expit(logits), rtol=3e-7, atol=1e-38)
 
 
 def test_half_precision_halves_the_file_and_says_what_it_cost(saved: Path, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What would have been served, and where."""
     heard: list[Any] = []
     monkeypatch.delenv("HILUM_TOKEN", raising=False)
-    monkeypatch.setattr(running, "application", lambda bundles, settings: heard.append((tuple(bundles), settings)))
+    monkeypatch.setattr(
+        running, "application", lambda bundles, settings, engine: heard.append((tuple(bundles), settings, engine))
+    )
     monkeypatch.setattr(running, "run", lambda _app, host, port, told: heard.append((host, port)))
     return heard
 
@@ -31,7 +33,7 @@ def test_by_default_only_this_machine_is_served(started: list[Any]) -> None:
     done = CliRunner().invoke(app, [], catch_exceptions=False)
     assert done.exit_code == 0
     assert "WARNING" not in done.output
-    assert started == [((), Settings(hosts=("127.0.0.1",))), ("127.0.0.1", 8600)]
+    assert started == [((), Settings(hosts=("127.0.0.1",)), "auto"), ("127.0.0.1", 8600)]
 
 
 def test_every_option_arrives(started: list[Any], tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_every_option_arrives(started: list[Any], tmp_path: Path) -> None:
     words = (
         "--bundle a --bundle b --host 0.0.0.0 --port 0 --allow-host films.example.org --max-mb 9 --queue 2 --workers 3"
     )
-    more = ["--keep", str(tmp_path), "--token-file", str(token), "--per-minute", "7"]
+    more = ["--keep", str(tmp_path), "--token-file", str(token), "--per-minute", "7", "--runtime", "onnx"]
     done = CliRunner().invoke(app, [*words.split(), *more], catch_exceptions=False)
     assert "can be reached from other machines" in done.output
     assert "a long random token" not in done.output
@@ -53,7 +55,7 @@ def test_every_option_arrives(started: list[Any], tmp_path: Path) -> None:
         workers=3,
         per_minute=7,
     )
-    assert started == [(("a", "b"), expected), ("0.0.0.0", 0)]
+    assert started == [(("a", "b"), expected, "onnx"), ("0.0.0.0", 0)]
 
 
 def test_the_token_may_come_from_the_environment(started: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,17 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
-from hilum.parallel import Crashed, Progress, spread
+from hilum.parallel import Crashed, Progress, Spread, spread
 from hilum.pixels import Film, read_film
 from hilum.preprocess import HALF, Frame, Preprocess
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class ArrayCache:
@@ -152,18 +154,31 @@ class FrameCache:
         self.preprocess = preprocess
         self._mask_hashes: dict[Path, str] = {}
         side = preprocess.size_px
-        place = (folder or cache_dir()) / "frames" / preprocess.geometry_digest[:16]
-        self._cache = ArrayCache(place, shape=(side, side), dtype=preprocess.dtype)
+        self.folder = (folder or cache_dir()) / "frames" / preprocess.geometry_digest[:16]
+        self._cache = ArrayCache(self.folder, shape=(side, side), dtype=preprocess.dtype)
+
+    @property
+    def frame_bytes(self) -> int:
+        """What one frame takes on disk."""
+        return self._cache.row_bytes
 
     def fill(
         self,
-        films: pd.DataFrame,
+        films: "pd.DataFrame",
         root: Path,
         *,
         processes: int | None = None,
         progress: Progress | None = None,
+        spread: Spread = spread,
     ) -> int:
         """Decode the films (rows of an index) not yet known, in parallel; returns how many that were.
+
+        Args:
+            films: rows of an index.
+            root: folder that their paths are relative to.
+            processes: how many decode at once; default one a core.
+            progress: called with films done and films in all.
+            spread: hands the films out.
 
         Raises:
             DataError: a film that the index says is readable is not, or no longer the same file.
@@ -177,11 +192,11 @@ class FrameCache:
 
         return self._cache.fill(wanted, decoded)
 
-    def view(self, films: pd.DataFrame, root: Path) -> ArrayView:
+    def view(self, films: "pd.DataFrame", root: Path) -> ArrayView:
         """The films' (side, side) frames, in their order."""
         return self._cache.view(self._keys(films, root))
 
-    def _keys(self, films: pd.DataFrame, root: Path) -> list[str]:
+    def _keys(self, films: "pd.DataFrame", root: Path) -> list[str]:
         """A film's hash, and its mask's where the mask matters: another mask makes another frame."""
         hashes: list[str] = films["sha256"].tolist()
         if not self.preprocess.masked:
@@ -189,10 +204,10 @@ class FrameCache:
         masks = [source.mask for source in self._sources(films, root)]
         return [f"{film}-{self._mask_hash(mask)}" for film, mask in zip(hashes, masks, strict=True)]
 
-    def _sources(self, films: pd.DataFrame, root: Path) -> list[_Source]:
-        masks = films["lung_mask"] if self.preprocess.masked else [pd.NA] * len(films)
+    def _sources(self, films: "pd.DataFrame", root: Path) -> list[_Source]:
+        masks = films["lung_mask"] if self.preprocess.masked else [None] * len(films)
         return [
-            _Source(sha256, root / path, None if pd.isna(mask) else root / mask)
+            _Source(sha256, root / path, root / mask if isinstance(mask, str) else None)
             for sha256, path, mask in zip(films["sha256"], films["path"], masks, strict=True)
         ]
 

@@ -11,7 +11,7 @@ from typing import Any
 from hilum import duplicates
 from hilum.errors import DataError, UnreadableFilm
 from hilum.files import cache_dir, sha256_file
-from hilum.parallel import Crashed, Progress, spread
+from hilum.parallel import Crashed, Progress, Spread, spread
 from hilum.pixels import FilmFacts, read_film
 
 VERSION = 4
@@ -65,9 +65,19 @@ class Facts:
 
 
 def check_films(
-    paths: Sequence[Path], *, processes: int | None = None, progress: Progress | None = None
+    paths: Sequence[Path],
+    *,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    spread: Spread = spread,
 ) -> list[Facts]:
     """The facts of every film, in order; never raises for a film, whatever is wrong with it.
+
+    Args:
+        paths: of the films.
+        processes: how many decode at once; default one a core.
+        progress: called with films done and films in all.
+        spread: hands the films out.
 
     Raises:
         DataError: the memory of checked films cannot be used.

@@ -15,7 +15,10 @@ ERR = Console(stderr=True)
 
 @contextmanager
 def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar for one stage: done, rate, time left; two lines in its place where there is no terminal."""
+    """A progress bar for one stage: done, rate, time left; two lines in its place where there is no terminal.
+
+    The rate is of this run: what was done before its first report does not count.
+    """
     columns = (
         TextColumn("{task.description:<18}"),
         BarColumn(),
@@ -29,12 +32,10 @@ def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
             yield report
         return
     with Progress(*columns, console=ERR) as bar:
-        task = bar.add_task(stage, total=None, rate="")
+        task, rate_at = bar.add_task(stage, total=None, rate=""), _rated()
 
         def report(done: int, total: int) -> None:
-            elapsed = bar.tasks[0].elapsed or 0.0
-            rate = f"{done / elapsed:.1f}/s" if elapsed > 0.5 else ""
-            bar.update(task, completed=done, total=total, rate=rate)
+            bar.update(task, completed=done, total=total, rate=rate_at(done))
 
         yield report
 
@@ -42,15 +43,30 @@ def watch(stage: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def _logged(stage: str) -> Iterator[Callable[[int, int], None]]:
     """Where nobody watches a bar: a line when a stage begins and one when it ends."""
-    start, said = time.monotonic(), ""
+    start, rate_at, said, rate = time.monotonic(), _rated(), "", ""
     ERR.print(f"{stage} ...", highlight=False)
 
     def report(done: int, total: int) -> None:
-        nonlocal said
-        said = f"{done} of {total}, "
+        nonlocal said, rate
+        said, rate = f"{done} of {total}, ", rate_at(done)
 
     yield report
-    ERR.print(f"{stage}: {said}{time.monotonic() - start:.1f} s", highlight=False)
+    ERR.print(f"{stage}: {said}{time.monotonic() - start:.1f} s{rate and f', {rate}'}", highlight=False)
+
+
+def _rated() -> Callable[[int], str]:
+    """Tells how many a second were done since it was made; nothing in the first half second."""
+    start = time.monotonic()
+    before: int | None = None  # the first report
+
+    def rate_at(done: int) -> str:
+        nonlocal before
+        before = max(0, done - 1) if before is None else before
+        elapsed = time.monotonic() - start
+        rate = (done - before) / elapsed if elapsed > 0.5 else 0.0
+        return f"{rate:.0f}/s" if rate >= 100 else f"{rate:.1f}/s" if rate else ""
+
+    return rate_at
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Table:

@@ -15,6 +15,8 @@ from hilum.errors import DataError
 from hilum.files import write_json
 from hilum.metrics import Bools, Counts
 from hilum.scoring import FEWEST, Predicted, in_one_line
+from hilum.scoring import NOT_AUDITED as NOT_AUDITED
+from hilum.scoring import OperatingPoint as OperatingPoint
 from hilum.scoring import Score as Score
 from hilum.scoring import best_floor as best_floor
 from hilum.scoring import find_score as find_score
@@ -22,24 +24,12 @@ from hilum.scoring import spelt as spelt
 
 FORMAT = 1
 FOLDS = ("test", "external")
-NOT_AUDITED = "not audited (hilum audit RUN)"
 FEW_GROUPS = 30
 _SETTINGS = {
     "interval": "95 %, percentile bootstrap over groups; for a perfect figure the exact binomial bound",
     "ece": f"{metrics.ECE_BINS} equal-width bins of the most probable class's probability",
     "fewest": f"{FEWEST} positives and {FEWEST} negatives for a figure of a source or subgroup",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatingPoint:
-    """A threshold with a name, chosen on the tune fold."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
-
-    label: str
-    name: str
-    threshold: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What a frozen backbone says of each film, computed once: training a head on it takes seconds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,14 @@ class Variant:
     halved: bool = False
 
 
+@dataclass(frozen=True)
+class VectorBank:
+    """Vectors (V, size) read once for all who are fitted on them or scored, and the row each is known by."""
+
+    vectors: torch.Tensor
+    known: Mapping[str, int]
+
+
 class FeatureCache:
     """Vectors (size,) of each film as it is, and of the changed views of it that heads are trained on."""
 
@@ -54,8 +62,8 @@ class FeatureCache:
         }
         side = recipe.preprocess.size_px
         shape = self._vectors(np.zeros((1, side, side), np.uint8), halved=False).shape[1:]
-        place = (folder or cache_dir()) / "features" / digest_of(made_by)[:16]
-        self._cache = ArrayCache(place, shape=shape, dtype=np.float32)
+        self.place = (folder or cache_dir()) / "features" / digest_of(made_by)[:16]
+        self._cache = ArrayCache(self.place, shape=shape, dtype=np.float32)
 
     @property
     def _device(self) -> torch.device:
@@ -68,8 +76,21 @@ class FeatureCache:
 
     def vectors(self, variants: Sequence[Variant]) -> NDArray[np.float32]:
         """(N, size), in the order given."""
-        vectors: NDArray[np.float32] = self._cache.view([self._key(variant) for variant in variants])[:]
+        vectors: NDArray[np.float32] = self._cache.view(self.keys(variants))[:]
         return vectors
+
+    def keys(self, variants: Iterable[Variant]) -> list[str]:
+        """The names under which the vectors are kept, in the order given."""
+        return [self._key(variant) for variant in variants]
+
+    def read(self, keys: Iterable[str]) -> VectorBank:
+        """The vectors of these names, each once, also of other caches in the same `place`."""
+        known = {key: row for row, key in enumerate(dict.fromkeys(keys))}
+        return VectorBank(torch.from_numpy(self._cache.view(list(known))[:]), known)
+
+    def rows(self, bank: VectorBank, variants: Iterable[Variant]) -> NDArray[np.int64]:
+        """(N,) rows of the bank."""
+        return np.array([bank.known[key] for key in self.keys(variants)], np.int64)
 
     def _key(self, variant: Variant) -> str:
         parts = [self.frames.keys[variant.row]]

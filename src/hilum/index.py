@@ -18,14 +18,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hilum import duplicates
 from hilum.checks import CHECKED, Facts, check_films
 from hilum.errors import DataError
-from hilum.files import written_aside
-from hilum.parallel import Progress
+from hilum.files import remove_asides, written_aside
+from hilum.parallel import Progress, Spread, spread
 from hilum.records import Radiograph, View
 
 FORMAT = 1
@@ -109,10 +107,11 @@ class Index:
         return replace(self, table=self.table.assign(left_out=kept.mask(rows & kept.isna(), reason)))
 
     def save(self, path: Path) -> None:
-        """Write Parquet; the root and the digest travel in its metadata."""
+        """Write Parquet; the root and the digest travel in its metadata. What a killed run left of it is removed."""
         arrow = pa.Table.from_pandas(self.table, preserve_index=False)
         told = {"format": FORMAT, "root": str(self.root.resolve()), "digest": self.digest}
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"hilum": json.dumps(told).encode()})
+        remove_asides(path.parent, of=path)
         with written_aside(path) as aside:
             pq.write_table(arrow, aside, compression="zstd")
 
@@ -146,7 +145,12 @@ def typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def build_index(
-    records: Iterable[Radiograph], root: Path, *, processes: int | None = None, progress: Progress | None = None
+    records: Iterable[Radiograph],
+    root: Path,
+    *,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    spread: Spread = spread,
 ) -> Index:
     """Check every film and put the table together.
 
@@ -155,12 +159,14 @@ def build_index(
         root: folder the stored paths are relative to (paths outside it stay absolute).
         processes: how many decode at once; default one a core.
         progress: called with films done and films in all.
+        spread: hands the films out.
 
     Raises:
         DataError: no record at all, or two with one image id.
     """
     table = describe_records(records, root)
-    facts = check_films([root / path for path in table["path"]], processes=processes, progress=progress)
+    paths = [root / path for path in table["path"]]
+    facts = check_films(paths, processes=processes, progress=progress, spread=spread)
     return Index(table=complete(table, facts), root=root)
 
 
@@ -284,6 +290,9 @@ def _components(count: int, keys: Iterable[pd.Series], pairs: RowPairs) -> NDArr
 
     Every distinct value of a key is a node of its own, numbered after the films, that its films are tied to.
     """
+    from scipy.sparse import coo_array  # a tenth of a second, for those who make an index only
+    from scipy.sparse.csgraph import connected_components
+
     films, nodes, offset = [pairs[:, 0]], [pairs[:, 1]], count
     for key in keys:
         codes, known = pd.factorize(key)

@@ -7,10 +7,10 @@ drawn on another picture, and resizing it would hide that.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.cache import ArrayCache, ArrayView
@@ -20,6 +20,9 @@ from hilum.files import cache_dir, digest_of, sha256_file
 from hilum.parallel import Crashed, Progress, spread
 from hilum.pixels import RESAMPLING_CONTRACT, pad, read_facts, resize
 from hilum.preprocess import HALF, Mask, Preprocess
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MASK_FRAME_CONTRACT = "1: as the film, half or more of a pixel is inside"
 """Changes whenever the same mask gives another frame. Part of cache keys."""
@@ -126,7 +129,7 @@ class MaskCache:
 
     def fill(
         self,
-        films: pd.DataFrame,
+        films: "pd.DataFrame",
         masks: Sequence[Path],
         *,
         processes: int | None = None,
@@ -160,11 +163,11 @@ class MaskCache:
 
         return self._cache.fill(wanted, made)
 
-    def view(self, films: pd.DataFrame, masks: Sequence[Path]) -> ArrayView:
+    def view(self, films: "pd.DataFrame", masks: Sequence[Path]) -> ArrayView:
         """The (side, side) frames of the masks, in the films' order."""
         return self._cache.view(self._keys(films, masks))
 
-    def _keys(self, films: pd.DataFrame, masks: Sequence[Path]) -> list[str]:
+    def _keys(self, films: "pd.DataFrame", masks: Sequence[Path]) -> list[str]:
         return [f"{film}-{self._hash(mask)}" for film, mask in zip(films["sha256"], masks, strict=True)]
 
     def _hash(self, mask: Path) -> str:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hilum.errors import UsageError
 
@@ -45,6 +46,15 @@ class Crashed(Generic[Item]):
     """The process working on `item` died (a decoder's segmentation fault, a kill for memory)."""
 
     item: Item
+
+
+class Spread(Protocol):
+    """Whatever does work as `spread` does: on the processes of this machine, or on those of many."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], *, processes: int | None = None
+    ) -> Iterator[tuple[Item, Result | Crashed[Item]]]:
+        """Yield every item with what `function` says of it, as results finish."""
 
 
 def default_processes() -> int:
@@ -168,10 +178,23 @@ def _answers(_: None) -> bool:
 def _pool(count: int) -> ProcessPoolExecutor:
     # Forking a process that holds OpenCV's or torch's threads can deadlock; a fork server holds none.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_single_threaded)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
 
 
-def _single_threaded() -> None:
+def _begin() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    single_threaded()
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever, with all its memory."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def single_threaded() -> None:
     """One thread a process: processes already fill the cores, and BLAS threads that wait by spinning take from them."""
     import cv2
     import numpy as np  # noqa: F401 - its BLAS must be loaded to be limited

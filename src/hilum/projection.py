@@ -13,20 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hilum.cache import read_for
 from hilum.enhance import Box
 from hilum.errors import DataError
-from hilum.index import Index
 from hilum.parallel import CRASHED, Crashed, Progress, in_batches, in_order
 from hilum.preprocess import Frame, Preprocess
 from hilum.records import View
-from hilum.selection import SEEN
 
 if TYPE_CHECKING:
-    from hilum.bundle import Bundle
+    from hilum.bundle import Asked, Bundle
+    from hilum.index import Index
 
 VIEW, PROJECTION = "view", "projection"
 FRONTAL_VIEWS = (View.FRONTAL, View.PA, View.AP)
@@ -90,15 +88,22 @@ class ViewOf:
 
 
 class ViewFilter:
-    """The released bundles, loaded when first asked."""
+    """The released bundles, loaded when first asked.
+
+    Args:
+        engine: runs them, as `load_bundle` takes it; one that needs a check runs only where it was passed.
+    """
+
+    def __init__(self, engine: "Asked" = "auto") -> None:
+        self._engine = engine
 
     @cached_property
     def views(self) -> "Bundle":
-        return _released(VIEW)
+        return _released(VIEW, self._engine)
 
     @cached_property
     def projections(self) -> "Bundle":
-        return _released(PROJECTION)
+        return _released(PROJECTION, self._engine)
 
     @property
     def preprocess(self) -> Preprocess:
@@ -124,11 +129,11 @@ class ViewFilter:
         ]
 
 
-def _released(name: str) -> "Bundle":
-    from hilum.bundle import load_bundle
+def _released(name: str, engine: "Asked") -> "Bundle":
+    from hilum.bundle import load_bundle, passed_or_exact
 
     with resources.as_file(resources.files("hilum") / "bundles" / name) as folder:
-        return load_bundle(folder)
+        return load_bundle(folder, engine=passed_or_exact(folder, engine))
 
 
 def look_of(shares: Mapping[str, float]) -> Look:
@@ -289,8 +294,8 @@ def why_not(look: Look, name: str, views: Sequence[View]) -> str | None:
 
 
 def view_index(
-    index: Index, *, processes: int | None = None, progress: Progress | None = None
-) -> tuple[Index, Counter[str]]:
+    index: "Index", *, processes: int | None = None, progress: Progress | None = None
+) -> "tuple[Index, Counter[str]]":
     """The index with `view_predicted` and `inverted_predicted` of every film in use, and how many films show what.
 
     Where the filter is not sure of the view, none is written.
@@ -298,6 +303,10 @@ def view_index(
     Raises:
         DataError: a film that the index says is readable is not.
     """
+    import pandas as pd  # half a second, for those who write an index only
+
+    from hilum.selection import SEEN
+
     films = index.table["left_out"].isna()
     paths = [index.path(path) for path in index.table["path"][films]]
     looks = []
@@ -312,7 +321,7 @@ def view_index(
     inverted = pd.Series([look.inverted for look in looks], index=rows, dtype="boolean")
     table = index.table.copy()
     table[SEEN], table[INVERTED_SEEN] = view.reindex(table.index), inverted.reindex(table.index)
-    return Index(table=table, root=index.root), counted_looks(looks)
+    return replace(index, table=table), counted_looks(looks)
 
 
 def counted_looks(looks: Sequence[Look]) -> Counter[str]:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict
 from hilum import metrics
 from hilum.metrics import Bools, Counts, Floats, Ints, Ranking, Statistic, ratio
 
+NOT_AUDITED = "not audited (hilum audit RUN)"
 UNSEEN_BLANK = "unseen source not measured"
 FEWEST = 5
 """Positives, and negatives, below which a source or subgroup gets no figure."""
@@ -42,6 +43,17 @@ class Score:
     """The operating point, such as `youden` or `sensitivity>=0.95`; None for figures without one."""
     fold: str = "test"
     """`test`, or `external`: films of sources that no model was trained on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """A threshold with a name, chosen on the tune fold."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    label: str
+    name: str
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)

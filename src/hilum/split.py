@@ -10,15 +10,17 @@ import datetime as dt
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from hilum.errors import DataError
 from hilum.files import written_aside
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = re.compile(r"seed-(?P<seed>\d+)-fold-(?P<number>\w+)")
 FOLDS = ("train", "tune", "test", "external", "unused")
@@ -84,7 +86,7 @@ class Split:
         DataError: a column is missing, a fold unknown, a film listed twice, or a group in two folds.
     """
 
-    table: pd.DataFrame
+    table: "pd.DataFrame"
     seed: int
     number: int | str = 0
 
@@ -120,6 +122,8 @@ class Split:
         Raises:
             DataError: no such file, no split, or one that must not be used.
         """
+        import pandas as pd  # half a second, for those who divide films only
+
         named = NAME.fullmatch(path.stem)
         if named is None or not path.is_file():
             raise DataError(f"{path} is no split; they are files called seed-S-fold-N.csv")
@@ -134,7 +138,7 @@ class Split:
             raise DataError(f"{path.name}: {error}; make it anew") from error
 
 
-def check_no_leak(table: pd.DataFrame) -> None:
+def check_no_leak(table: "pd.DataFrame") -> None:
     """Refuse a division in which one group's films lie in two folds.
 
     Raises:
@@ -147,7 +151,7 @@ def check_no_leak(table: pd.DataFrame) -> None:
         raise DataError(f"{len(torn)} groups have films in two folds, first '{torn[0]}'; the split leaks")
 
 
-def make_splits(films: pd.DataFrame, plan: SplitPlan, *, domains: pd.Series | None = None) -> tuple[Split, ...]:
+def make_splits(films: "pd.DataFrame", plan: SplitPlan, *, domains: "pd.Series | None" = None) -> tuple[Split, ...]:
     """Every division the plan asks for: a seed after the other, a fold after the other.
 
     Args:
@@ -176,8 +180,10 @@ def _divisions(plan: SplitPlan) -> int:
     return plan.folds if plan.method == "kfold" and not plan.tests_by_date else 1
 
 
-def _held_out(films: pd.DataFrame, domains: pd.Series, plan: SplitPlan) -> pd.Series:
+def _held_out(films: "pd.DataFrame", domains: "pd.Series", plan: SplitPlan) -> "pd.Series":
     """`external`, `test` (by date) or missing for each film, whole groups at a time; `unused` for those in between."""
+    import pandas as pd  # half a second, for those who divide films only
+
     fold = pd.Series(pd.NA, index=films.index, dtype="string")
     for key, column, names in (
         ("hold_out_sources", films["source"], plan.hold_out_sources),
@@ -199,7 +205,7 @@ def _held_out(films: pd.DataFrame, domains: pd.Series, plan: SplitPlan) -> pd.Se
     return fold.mask(tied | torn, "unused")
 
 
-def _deal(base: pd.DataFrame, inside: pd.Series, seed: int) -> NDArray[np.float64]:
+def _deal(base: "pd.DataFrame", inside: "pd.Series", seed: int) -> NDArray[np.float64]:
     """A place in [0, 1) for each film: groups shuffled within the class most of their films have, weighed by films.
 
     Cutting places into intervals therefore divides every class in the same proportions, to half a film where groups
@@ -217,8 +223,10 @@ def _deal(base: pd.DataFrame, inside: pd.Series, seed: int) -> NDArray[np.float6
 
 
 def _division(
-    base: pd.DataFrame, outside: pd.Series, places: NDArray[np.float64], plan: SplitPlan, seed: int, number: int
+    base: "pd.DataFrame", outside: "pd.Series", places: NDArray[np.float64], plan: SplitPlan, seed: int, number: int
 ) -> Split:
+    import pandas as pd  # half a second, for those who divide films only
+
     fold = outside.fillna(pd.Series(_cut(places, plan, number), dtype="string"))
     tied = "its group has films in a held-out source, domain or period"
     why = pd.Series(tied, index=base.index, dtype="string").where(fold == "unused")
@@ -243,7 +251,7 @@ def _cut(places: NDArray[np.float64], plan: SplitPlan, number: int) -> NDArray[n
     return np.where(test, "test", np.where(tune, "tune", "train"))
 
 
-def _equalise(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _equalise(table: "pd.DataFrame", seed: int) -> "pd.DataFrame":
     """Mark training films beyond the rarest class's number as unused; the others are a seeded random draw."""
     train = table[table["fold"] == "train"].sort_values("image_id")
     if train.empty:
@@ -255,7 +263,7 @@ def _equalise(table: pd.DataFrame, seed: int) -> pd.DataFrame:
     return table
 
 
-def _check_classes(table: pd.DataFrame, plan: SplitPlan) -> None:
+def _check_classes(table: "pd.DataFrame", plan: SplitPlan) -> None:
     """A network cannot learn, nor a threshold be chosen for, a class of which the fold has no film."""
     classes = sorted(table["target"].unique())
     if len(classes) < 2:

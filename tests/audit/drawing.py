@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hilum.cache import FrameCache
 from hilum.index import Index, build_index
 from hilum.parallel import spread
 from hilum.preprocess import Preprocess
@@ -62,12 +63,8 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> None:
         del processes, total
         return spread(function, items, processes=1)
 
-    for name in (
-        "hilum.cache.spread",
-        "hilum.projection.in_order",
-        "hilum.audit.asking.in_order",
-        "hilum.predict.in_order",
-    ):
+    monkeypatch.setitem(FrameCache.fill.__kwdefaults__, "spread", alone)
+    for name in ("hilum.projection.in_order", "hilum.audit.asking.in_order", "hilum.predict.in_order"):
         monkeypatch.setattr(name, alone)
 
 

@@ -1,4 +1,6 @@
 import json
+import pickle
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hilum.audit import running, table
+from hilum.audit import apart, running, table
 from hilum.audit.check import Finding, Limits, Measured, Verdict, found, judge, outdated, skipped, worst
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.result import as_dict, headline, load_audit, verdict_words
 from hilum.audit.running import run_audit
 from hilum.errors import DataError, UsageError
+from hilum.parallel import spread, unwatched
 
 from .conftest import film_table, score_table
 
@@ -224,6 +227,39 @@ def test_a_bug_surfaces_and_loses_nothing(make_subject, tmp_path, monkeypatch):
         run_audit(make_subject(), tmp_path, only=CHEAP)
     assert (tmp_path / "checks" / "too-good.json").is_file()
     assert not (tmp_path / "audit.json").exists()
+
+
+def test_a_subject_in_another_process_reports_to_nobody_and_works_alone(make_subject):
+    def elsewhere(function, items, *, processes=None):
+        raise AssertionError
+
+    subject = make_subject(watch=lambda stage: _silent(), spread=elsewhere, processes=3)
+    there = pickle.loads(pickle.dumps(subject))
+    assert (there.watch, there.spread, there.processes) == (unwatched, spread, 1)
+    assert there.digest == subject.digest
+
+
+def test_checks_that_share_vectors_are_answered_by_one_process():
+    groups = apart._groups(list(table.CHECKS.values()))
+    assert sorted(name for group in groups for name in group) == sorted(table.CHECKS)
+    assert [group for group in groups if len(group) > 1] == list(apart.TOGETHER)
+    assert apart._groups([table.CHECKS["size"], table.CHECKS["unseen-source"]]) == [("unseen-source",), ("size",)]
+
+
+def test_checks_answered_apart_are_kept_as_they_come_and_in_order(make_subject, tmp_path):
+    handed = []
+
+    def backwards(function, items, *, processes=None):
+        for names in reversed(list(items)):
+            handed.append(names)
+            yield names, pickle.loads(pickle.dumps(function))(names)
+
+    here = run_audit(make_subject(), tmp_path / "here", only=CHEAP)
+    (tmp_path / "there" / "checks").mkdir(parents=True)
+    shutil.copy(tmp_path / "here" / "checks" / "size.json", tmp_path / "there" / "checks")
+    there = run_audit(make_subject(spread=backwards), tmp_path / "there", only=CHEAP, apart=True)
+    assert there == here
+    assert handed == [("provenance",), ("calibration",), ("too-good",)]
 
 
 def test_checks_are_named_or_numbered(make_subject, tmp_path):

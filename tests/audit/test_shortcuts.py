@@ -99,7 +99,7 @@ def test_one_source_is_no_question(make_subject):
 @pytest.mark.parametrize(("planted", "verdict"), [(True, Verdict.FAIL), (False, Verdict.PASS)])
 def test_a_bright_edge_fails(make_subject, planted, verdict):
     films = film_table(200)
-    finding = ask_edges(make_subject(films, look=lambda films, root, watch: thumbnails(films, planted=planted)))
+    finding = ask_edges(make_subject(films, look=lambda subject: thumbnails(subject.films, planted=planted)))
     assert finding.verdict == verdict
     assert {one.of for one in finding.measured} == {"border", "corners", "thumbnail", "histogram"}
     if planted:
@@ -117,11 +117,11 @@ def whiter(films, *, share):
 
 def test_what_disease_does_to_a_thumbnail_is_no_warning_and_a_total_shortcut_is(make_subject):
     films = film_table(200)
-    finding = ask_edges(make_subject(films, look=lambda films, root, watch: whiter(films, share=0.3)))
+    finding = ask_edges(make_subject(films, look=lambda subject: whiter(subject.films, share=0.3)))
     shown = {one.of: one for one in finding.measured}
     assert finding.verdict == Verdict.PASS
     assert shown["histogram"].low > 0.6, "it would have been a warning by the limit of borders"
-    total = ask_edges(make_subject(films, look=lambda films, root, watch: whiter(films, share=1.0)))
+    total = ask_edges(make_subject(films, look=lambda subject: whiter(subject.films, share=1.0)))
     assert total.verdict == Verdict.FAIL
 
 
@@ -133,7 +133,7 @@ def test_the_sentence_is_about_the_measurement_that_decides(make_subject, monkey
         return Measured(of=name, value=lows[name] + 0.05, low=lows[name], high=0.9, p=0.001, n=200)
 
     monkeypatch.setattr(shortcuts, "measured_floor", measured)
-    finding = ask_edges(make_subject(look=lambda films, root, watch: thumbnails(films, planted=False)))
+    finding = ask_edges(make_subject(look=lambda subject: thumbnails(subject.films, planted=False)))
     assert (finding.verdict, finding.worst.of) == (Verdict.WARN, "border")
     assert finding.says == "From a film's border alone the label is told with AUROC 0.670 [0.620, 0.900]."
 

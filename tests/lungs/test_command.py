@@ -117,7 +117,7 @@ def test_with_heart_every_film_drawn_has_a_ratio_or_a_reason(
     films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawer = heart_bundle(untrained(tmp_path / "heart", "cardiomediastinum"))
-    monkeypatch.setattr("hilum.lungs.heart_bundle", lambda: drawer)
+    monkeypatch.setattr("hilum.lungs.job.heart_bundle", lambda **_: drawer)
     asked = (films, "--out", tmp_path / "out", "--bundle", anything, "--heart", "--overlay", "--no-gate")
     assert run(monkeypatch, *asked) == 3
     rows = list(csv.DictReader((tmp_path / "out" / "lungs.csv").read_text().splitlines()))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from hilum.index import build_index
 from hilum.lungs import Lungs, as_json, flags_of, measure, plausible_range, segment_lungs, unsure_share
-from hilum.lungs.writing import COLUMNS, names_of, write_mask, write_overlay, write_table
+from hilum.lungs.rows import row_of
+from hilum.lungs.writing import COLUMNS, write_mask, write_overlay, write_table
 from hilum.preprocess import Mask, Preprocess
 from hilum.projection import Look, ViewFilter, look_of
 from hilum.records import Radiograph
@@ -196,14 +197,9 @@ def test_masks_on_disk_are_0_and_255_or_sides(films: dict[str, Path], bundle: An
     assert not blue[:, 320:].any()
 
 
-def test_films_of_one_name_keep_a_mask_each() -> None:
-    films = [Path("a/x.png"), Path("b/x.jpg"), Path("b/x-2.png"), Path("c/x.dcm")]
-    assert list(names_of(films)) == ["x.png", "x-2.png", "x-2-2.png", "x-3.png"]
-
-
 def test_the_table_has_a_row_a_film(films: dict[str, Path], bundle: Any, tmp_path: Path) -> None:
     found = list(segment_lungs([films["both"], films["one"], films["broken"]], bundle=bundle))
-    write_table([(one, None if one.refusal else "m.png") for one in found], tmp_path / "lungs.csv")
+    write_table([row_of(one, None if one.refusal else "m.png") for one in found], tmp_path / "lungs.csv")
     rows = list(csv.DictReader((tmp_path / "lungs.csv").read_text().splitlines()))
     assert tuple(rows[0]) == COLUMNS
     assert [row["flags"] for row in rows] == ["", "one lung: no left lung found", ""]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hilum.lungs import HeartSize, Reach, as_json, heart_size, segment_lungs
+from hilum.lungs.rows import row_of
 from hilum.lungs.writing import write_overlay, write_table
 from hilum.preprocess import Mask, Preprocess
 
@@ -162,7 +163,7 @@ def test_hearts_are_measured_beside_lungs_and_each_film_without_a_ratio_says_why
     assert told["cardiothoracic_ratio"] == round(whole.measures["cardiothoracic_ratio"], 6)
     assert told["heart_bundle"] == "c" * 64
     assert as_json(heartless)["no_ratio"] == heartless.heart_size
-    write_table([(one, None) for one in found], tmp_path / "lungs.csv")
+    write_table([row_of(one) for one in found], tmp_path / "lungs.csv")
     rows = list(csv.DictReader((tmp_path / "lungs.csv").read_text().splitlines()))
     assert [row["cardiothoracic_ratio"] != "" for row in rows] == [True, False, False, False, True]
     assert [row["no_ratio"] != "" for row in rows] == [False, False, True, True, False]

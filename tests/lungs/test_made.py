@@ -1,5 +1,6 @@
 """Masks made for a whole index: once, for every film alike, and used by a recipe's preprocess."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from hilum.cache import FrameCache
-from hilum.errors import DataError
+from hilum.errors import DataError, UsageError
 from hilum.index import Index, build_index
 from hilum.lungs import DRAWN_BY, UNDRAWN, before_drawing, drawn_films, made_masks, with_masks
+from hilum.lungs import made as made_module
+from hilum.parallel import Crashed, spread
 from hilum.preprocess import Preprocess
 from hilum.projection import Look, ViewFilter, look_of
 from hilum.records import Radiograph
@@ -81,6 +84,59 @@ def test_masks_are_made_once_for_a_bundle(index: Index) -> None:
     told = [made_masks(index, bundle=one, processes=1) for one in (first, second, other)]  # type: ignore[arg-type]
     assert (first.shown, second.shown, other.shown) == (3, 0, 3)
     assert told[0].table.equals(told[1].table)
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Small networks in place of those that come with hilum."""
+    monkeypatch.setattr(made_module, "lungs_bundle", Counting)
+    monkeypatch.setattr(made_module, "ViewFilter", Gate)
+    made_module._released.cache_clear()
+    yield
+    made_module._released.cache_clear()
+
+
+def alone(function: Any, items: Any, *, processes: int | None = None) -> Iterator[Any]:
+    del processes
+    return spread(function, items, processes=1)
+
+
+@pytest.mark.usefixtures("released")
+def test_other_processes_draw_the_same_masks(index: Index, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    made = [
+        made_masks(index, gate=Gate(), folder=tmp_path / "here", processes=1),
+        made_masks(
+            index, gate=Gate(), folder=tmp_path / "there", spread=alone, progress=lambda *told: seen.append(told)
+        ),
+    ]
+    drawn, kept = ([path.read_bytes() for path in one.table["lung_mask"].dropna().map(Path)] for one in made)
+    assert drawn == kept
+    assert len(kept) == 1
+    assert seen == [(3, 3)]
+    made_masks(index, gate=Gate(), folder=tmp_path / "there", spread=lambda *_told, **_more: 1 / 0)  # type: ignore
+
+
+@pytest.mark.usefixtures("released")
+def test_a_film_that_ends_its_process_costs_no_other_its_mask(index: Index, tmp_path: Path) -> None:
+    fatal = index.path(index.films["path"].iloc[0])
+
+    def dying(function: Any, items: Any, *, processes: int | None = None) -> Iterator[Any]:
+        del processes
+        for item in items:
+            yield item, Crashed(item) if fatal in dict(item) else function(item)
+
+    made = made_masks(index, folder=tmp_path, spread=dying)
+    assert made.table["lung_mask"].notna().tolist() == [False, True, False, False]
+    assert len(list(tmp_path.rglob("*.none"))) == 2
+
+
+@pytest.mark.usefixtures("released")
+def test_another_bundle_draws_in_this_process_alone(index: Index, tmp_path: Path) -> None:
+    other = Counting()
+    other.digest = "b2" * 32
+    with pytest.raises(UsageError, match="name no other bundle"):
+        made_masks(index, bundle=other, folder=tmp_path, spread=alone)  # type: ignore[arg-type]
 
 
 def test_progress_counts_the_films_still_to_be_drawn(index: Index) -> None:

@@ -46,6 +46,12 @@ def test_films_of_one_name_do_not_overwrite_each_other(film: Path, tmp_path: Pat
     assert names[1:] == ["covid19_93_patient film-2.png", "covid19_93_patient film-3.png"]
 
 
+def test_a_film_s_own_name_is_written_over_when_it_is_drawn_again(film: Path, tmp_path: Path) -> None:
+    names = [write_annotated(_prediction(film), tmp_path / "out", "film-2").name for _ in range(2)]
+    assert names == ["covid19_93_film-2.png"] * 2
+    assert [file.name for file in (tmp_path / "out").iterdir()] == names[:1]
+
+
 def test_a_label_that_is_a_path_stays_in_the_folder(film: Path, tmp_path: Path) -> None:
     path = write_annotated(_prediction(film, decided="../up/and away"), tmp_path / "out")
     assert path.parent == tmp_path / "out"

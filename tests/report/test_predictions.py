@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from hilum.predict_job import row_of
 from hilum.records import Finding, Prediction
 from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
 
@@ -25,7 +26,7 @@ def predictions() -> list[Prediction]:
 
 
 def test_a_row_a_film_in_the_order_given(predictions: list[Prediction], tmp_path: Path) -> None:
-    write_predictions(predictions, CLASSES, tmp_path / "out" / "p.csv")
+    write_predictions(map(row_of, predictions), CLASSES, tmp_path / "out" / "p.csv")
     table = pd.read_csv(tmp_path / "out" / "p.csv")
     columns = ["film", "decided", "p.covid19", "p.normal", "threshold.covid19", "threshold.normal", "refused", "bundle"]
     assert list(table.columns) == columns
@@ -38,7 +39,7 @@ def test_a_row_a_film_in_the_order_given(predictions: list[Prediction], tmp_path
 
 
 def test_refusals_only_still_have_every_column(predictions: list[Prediction], tmp_path: Path) -> None:
-    write_predictions(predictions[1:2], CLASSES, tmp_path / "p.csv")
+    write_predictions(map(row_of, predictions[1:2]), CLASSES, tmp_path / "p.csv")
     assert len(pd.read_csv(tmp_path / "p.csv").columns) == 8
     write_predictions([], CLASSES, tmp_path / "none.csv")
     assert pd.read_csv(tmp_path / "none.csv").empty
@@ -59,5 +60,5 @@ def test_the_terminal_shows_decisions_refusals_and_odd_names_as_they_are(predict
 
 
 def test_the_summary_counts(predictions: list[Prediction]) -> None:
-    told = _shown(predictions_summary(predictions, Path("p.csv")))
+    told = _shown(predictions_summary([one.decided for one in predictions], Path("p.csv")))
     assert told.strip() == "3 films: 2 covid19, 1 refused; a row each in p.csv"

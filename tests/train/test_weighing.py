@@ -13,8 +13,9 @@ from torch.nn import functional
 from hilum.errors import DataError
 from hilum.networks import logits_of
 from hilum.recipe import Schedule
-from hilum.train import Folds, Stage, fit_network, unparted
-from hilum.train.head import _HeadFit
+from hilum.train import Folds, Stage, drawn_head, fit_network, unparted
+from hilum.train.head import WholeFit
+from hilum.train.stacks import Course
 from hilum.train.weighing import STEP, Loss, cells_of
 
 Whole = NDArray[np.int64]
@@ -126,17 +127,24 @@ def _crossed(films: int) -> tuple[NDArray[np.float32], Whole, Whole]:
     return vectors.astype(np.float32), targets, places
 
 
+def _headed(vectors: NDArray[np.float32], folds: Folds, schedule: Schedule) -> tuple[nn.Sequential, Loss]:
+    """A head after its last epoch, not its best, and what films weighed in that."""
+    shown = np.arange(len(vectors))[None]
+    head, loss = drawn_head(nn.Sequential(nn.Linear(4, 2)), 0), Loss(folds, 2, schedule)
+    course = Course(head, schedule, loss, folds, torch.from_numpy(vectors), shown, folds.tune, 0)
+    WholeFit(course).run()
+    return head, loss
+
+
 def _fitted(**told: Any) -> NDArray[np.float64]:
     """Accuracy in each cell of a head fitted to crossed vectors, judged on others like them."""
     vectors, targets, places = _crossed(1200)
     rows = np.arange(600)
     folds = Folds(rows, rows[:0], targets, np.zeros_like(rows), places)
-    schedule = Schedule.model_validate({"optimiser": "lbfgs", "weight_decay": 0.01} | told)
-    torch.manual_seed(0)
-    head = nn.Sequential(nn.Linear(4, 2))
-    fitting = _HeadFit(head, schedule, torch.from_numpy(vectors[:600])[None], folds, 2, 0)
-    for epoch in range(1, 31):
-        fitting.epoch(epoch)
+    schedule = Schedule.model_validate(
+        {"optimiser": "lbfgs", "weight_decay": 0.01, "epochs": 30, "patience": None} | told
+    )
+    head, _ = _headed(vectors[:600], folds, schedule)
     right = head(torch.from_numpy(vectors[600:])).argmax(1).numpy() == targets[600:]
     cells = 2 * targets[600:] + places[600:]
     return np.array([right[cells == cell].mean() for cell in range(4)])
@@ -158,13 +166,12 @@ def test_a_robust_fit_evens_out_what_balance_leaves() -> None:
     for told in ({"balance": "source"}, {"robust": True}):
         rows = np.arange(400)
         folds = Folds(rows, rows[:0], targets, np.zeros_like(rows), places)
-        schedule = Schedule.model_validate({"optimiser": "lbfgs", "weight_decay": 0.01} | told)
-        torch.manual_seed(0)
-        fitting = _HeadFit(nn.Sequential(nn.Linear(4, 2)), schedule, torch.from_numpy(vectors)[None], folds, 2, 0)
-        for epoch in range(1, 31):
-            fitting.epoch(epoch)
-        logits = fitting.head(torch.from_numpy(vectors)).detach()
-        highest.append(np.sort(fitting.loss.by_cell(logits, torch.tensor(targets), rows))[-2:])
+        schedule = Schedule.model_validate(
+            {"optimiser": "lbfgs", "weight_decay": 0.01, "epochs": 30, "patience": None} | told
+        )
+        head, loss = _headed(vectors, folds, schedule)
+        logits = head(torch.from_numpy(vectors)).detach()
+        highest.append(np.sort(loss.by_cell(logits, torch.tensor(targets), rows))[-2:])
     balanced, robust = highest
     assert robust[1] < 0.92 * balanced[1]
     assert robust[1] - robust[0] < 0.02 < balanced[1] - balanced[0], "no cell is worse than the one it is traded with"

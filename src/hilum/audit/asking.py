@@ -99,7 +99,8 @@ def ask_bundle(subject: Subject, films: pd.DataFrame, changes: Mapping[str, Chan
     lungs = lungs_for(bundle) if made else None
     ways = {WHOLE: same, **changes}
     items = _items(films, subject.root)
-    shown = _shown_films(bundle.preprocess, items, tuple(ways.values()), lungs if anew else None)
+    drawing = lungs if anew else None
+    shown = _shown_films(bundle.preprocess, items, tuple(ways.values()), drawing, subject.processes)
     logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ways}
     done = 0
     with subject.watch("ask of changed films") as progress:
@@ -148,23 +149,29 @@ def _items(films: pd.DataFrame, root: Path) -> list[_Item]:
 
 
 def _shown_films(
-    preprocess: Preprocess, items: Sequence[_Item], changes: Sequence[Change], lungs: "SegmenterBundle | None"
+    preprocess: Preprocess,
+    items: Sequence[_Item],
+    changes: Sequence[Change],
+    lungs: "SegmenterBundle | None",
+    processes: int | None,
 ) -> "Iterator[list[Frame | None]]":
     """Each film's frame after each change; with a bundle that draws lungs, by the lungs it finds after that change.
 
     Films are decoded twice then, as in prediction: for their lungs, and for their frames.
     """
-    drawn: Iterable[_Item] = items if lungs is None else _drawn_anew(items, changes, lungs)
+    drawn: Iterable[_Item] = items if lungs is None else _drawn_anew(items, changes, lungs, processes)
     cut = (lungs.preprocess, lungs.threshold) if lungs else None
     work = partial(_shown, preprocess=preprocess, changes=changes, cut=cut)
-    for item, made in in_order(work, drawn, total=len(items)):
+    for item, made in in_order(work, drawn, processes=processes, total=len(items)):
         yield _frames(item.film, made)
 
 
-def _drawn_anew(items: Sequence[_Item], changes: Sequence[Change], lungs: "SegmenterBundle") -> Iterator[_Item]:
+def _drawn_anew(
+    items: Sequence[_Item], changes: Sequence[Change], lungs: "SegmenterBundle", processes: int | None
+) -> Iterator[_Item]:
     """The films with what the lung network makes of them after each change."""
     work = partial(_shown, preprocess=lungs.preprocess, changes=changes)
-    for item, made in in_order(work, items):
+    for item, made in in_order(work, items, processes=processes):
         frames = [frame for frame in _frames(item.film, made) if frame is not None]
         yield _Item(item.number, item.film, lungs.probabilities(np.stack(frames))[:, 0])
 

@@ -16,11 +16,10 @@ from hilum.audit.questions import QUESTIONS
 from hilum.audit.result import UNSEEN, Audit, headline, load_audit, save_audit
 from hilum.bundle.format import AUDIT, OpenManifest, digest_without_notes, find_bundle, read_checked
 from hilum.errors import BundleError, DataError, UsageError
-from hilum.evaluate import NOT_AUDITED, Evaluation, headline_score
-from hilum.evaluate import headline as headline_of
-from hilum.scoring import UNSEEN_BLANK
+from hilum.scoring import NOT_AUDITED, UNSEEN_BLANK
 
 if TYPE_CHECKING:
+    from hilum.evaluate import Evaluation
     from hilum.run import Run
 
 KEPT = {UNSEEN: ("unseen", "by")}
@@ -92,6 +91,8 @@ def audit_of(run: "Run") -> Audit | None:
     Raises:
         DataError: it is no audit, or one of another bundle, other films or other figures than the run's.
     """
+    from hilum.evaluate import headline_score  # half a second, for those who have a run only
+
     file = run.folder / "audit" / AUDIT
     audit = load_audit(file) if file.is_file() else _released_with(run.folder)
     if audit is None:
@@ -136,8 +137,10 @@ def known_of_run(run: "Run") -> Known:
     return _tried(lambda: audit_of(run))
 
 
-def line_of_run(evaluation: Evaluation, known: Known) -> str:
+def line_of_run(evaluation: "Evaluation", known: Known) -> str:
     """The one line of a run, as `line_of_bundle`; `known` is from `known_of_run`."""
+    from hilum.evaluate import headline as headline_of  # half a second, for those who have a run only
+
     return headline(known.audit) if known.audit else headline_of(evaluation, _other(known))
 
 

@@ -95,7 +95,7 @@ def ask_lungs_out(subject: Subject) -> Finding:
     films, which = unfitted_films(subject)
     films, undrawn = some_films(films, MOST_BLANKED), dict[str, int]()
     if not sees.masked or sees.masks == "made":
-        films, undrawn = films_with_lungs(films, subject.root, subject.watch)
+        films, undrawn = films_with_lungs(films, subject.root, subject.watch, processes=subject.processes)
     asked = ask_bundle(subject, films, {BLANKED: without_drawn_lungs if sees.masked else without_lungs})
     whole, without = asked.predicted(WHOLE), asked.predicted(BLANKED)
     one, area, left = kept_share(BLANKED, whole, without, subject.resamples)

@@ -105,7 +105,8 @@ def _pictures(subject: Subject, preprocess: Preprocess) -> Iterator[tuple[str, N
     """Kind of picture and its frames (N, side, side)."""
     films = some_films(subject.films, MOST_FILMS)
     paths = [subject.root / path for path in films["path"]]
-    made = [frame for _, frame in in_order(partial(_inverted, preprocess=preprocess), paths)]
+    work = partial(_inverted, preprocess=preprocess)
+    made = [frame for _, frame in in_order(work, paths, processes=subject.processes)]
     frames = [frame for frame in made if isinstance(frame, np.ndarray)]
     if len(frames) < len(made):
         raise DataError(f"{len(made) - len(frames)} films cannot be read any more; run hilum index again")

@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.audit.subject import JUDGED, Division, Subject
-from hilum.cache import FrameCache
+from hilum.audit.subject import JUDGED, Division, Subject, frames_of
 from hilum.errors import DataError, UsageError, unknown_name
 from hilum.index import LABEL, Index
-from hilum.parallel import Watch
 from hilum.preprocess import Preprocess
 from hilum.selection import TARGET
 from hilum.split import FOLDS
@@ -67,16 +65,13 @@ def subject_of_scores(file: Path, index: Index, *, label: str | None = None) -> 
     )
 
 
-def small_films(films: pd.DataFrame, root: Path, watch: Watch) -> NDArray[np.uint8]:
-    """(F, 32, 32) thumbnails of films, stretched as they are.
+def small_films(subject: Subject) -> NDArray[np.uint8]:
+    """(F, 32, 32) thumbnails of a subject's films, stretched as they are.
 
     Raises:
         DataError: a film is not the one that was indexed.
     """
-    cache = FrameCache(SMALL)
-    with watch("decode films") as progress:
-        cache.fill(films, root, progress=progress)
-    return np.asarray(cache.view(films, root)[slice(None)], np.uint8)
+    return np.asarray(frames_of(subject, SMALL)[slice(None)], np.uint8)
 
 
 def _read(file: Path) -> pd.DataFrame:

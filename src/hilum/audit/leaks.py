@@ -46,7 +46,9 @@ def part_of_picture(subject: Subject) -> RowPairs | None:
     if subject.look is None or len(subject.films) > MOST_COMPARED:
         return None
     films = subject.films.assign(left_out=pd.Series(pd.NA, index=subject.films.index, dtype="string"))
-    copies = find_copies({"films": Index(table=films, root=subject.root)}, watch=subject.watch)
+    copies = find_copies(
+        {"films": Index(table=films, root=subject.root)}, processes=subject.processes, watch=subject.watch
+    )
     row = pd.Index(films["image_id"]).get_indexer(pd.Index(copies.films["image_id"]))
     pairs = [(row[pair.first], row[pair.second]) for pair in copies.pairs]
     return np.array(pairs, np.int64).reshape(-1, 2)

@@ -21,7 +21,7 @@ from hilum.errors import DataError
 from hilum.files import cache_dir, digest_of, written_aside
 from hilum.index import Index
 from hilum.lungs import drawn_films, tell_sides, with_masks
-from hilum.parallel import Watch
+from hilum.parallel import Spread, Watch
 from hilum.pixels import read_film
 from hilum.preprocess import HALF, Mask
 from hilum.selection import TARGET
@@ -32,17 +32,26 @@ CONTRACT = f"2: box of both lungs, {WIDER} wider, never the whole film"
 """Changes whenever the same lungs give another box. Part of cache keys."""
 
 
-def films_with_lungs(films: pd.DataFrame, root: Path, watch: Watch) -> tuple[pd.DataFrame, dict[str, int]]:
+def films_with_lungs(
+    films: pd.DataFrame, root: Path, watch: Watch, *, processes: int | None = None, spread: Spread | None = None
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """The films on which lungs can be drawn, `lung_mask` naming them, and how many others there are of each class.
 
     Lungs are drawn by the bundle that comes with hilum on every film alike: masks that a source gives would tell it.
+
+    Args:
+        films: index rows with a target.
+        root: folder their paths are relative to.
+        watch: told of long work.
+        processes: films decoded at once; default one a core.
+        spread: as `hilum.lungs.made_masks` takes it.
 
     Raises:
         DataError: on no film can a lung be drawn, or one is not as it was indexed.
     """
     table = films.assign(left_out=pd.Series(pd.NA, films.index, "string"))
     with watch("draw lungs") as progress:
-        drawn = drawn_films(Index(table=table, root=root), progress=progress)
+        drawn = drawn_films(Index(table=table, root=root), processes=processes, progress=progress, spread=spread)
     if drawn.films.empty:
         raise DataError("lungs can be drawn on none of the films")
     undrawn = drawn.left_out[TARGET].value_counts()

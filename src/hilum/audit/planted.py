@@ -258,7 +258,7 @@ def _subject(stock: Stock, rows: Ints, looks: list[int], label: Bools, rng: np.r
         root=stock.root,
         index_digest=index.digest,
         predictions=told.assign(**{f"p.{COVID19}": guess, f"p.{NORMAL}": 1 - guess}),
-        look=lambda wanted, _root, _watch: stock.thumbnails[[small[one] for one in wanted["image_id"]]],
+        look=lambda subject: stock.thumbnails[[small[one] for one in subject.films["image_id"]]],
     )
 
 

@@ -5,9 +5,9 @@ folds, on films with their lungs hidden, on the lungs alone, or without one sour
 find; what it does not find, a larger network may.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,7 @@ from hilum.audit.lungless import films_with_lungs, with_hidden
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.sampling import some_films
 from hilum.audit.shortcuts import ask_source
-from hilum.audit.subject import ORIGIN, Subject
-from hilum.cache import FrameCache
+from hilum.audit.subject import ORIGIN, Subject, frames_of
 from hilum.errors import DataError
 from hilum.evaluate import arranged
 from hilum.files import cache_dir
@@ -31,11 +30,6 @@ from hilum.recipe import Judgement, Network, Recipe, Schedule
 from hilum.scoring import FEWEST, Predicted, decision_family, measured
 from hilum.selection import TARGET
 from hilum.split import Split, SplitPlan, make_splits
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.parallel import Watch
 
 MOST_FILMS = 1000
 """Films a probe is trained and tested on at most; each costs a pass of the lung network and two of the probe's."""
@@ -52,19 +46,17 @@ Shown = Literal["none", "only", "not"]
 
 @dataclass(frozen=True)
 class Probing:
-    """Some films, and where they lie.
+    """Some films of a subject.
 
     Attributes:
+        subject: whose.
         films: index rows with a target.
-        root: folder their paths are relative to.
         classes: of the targets.
-        watch: told of long work.
     """
 
+    subject: Subject
     films: pd.DataFrame
-    root: "Path"
     classes: tuple[str, ...]
-    watch: "Watch"
 
     def tried(self, splits: Sequence[Split], shown: Shown) -> pd.DataFrame:
         """Fit the probe on each division's train fold; what it predicts for the others' films, as `evaluate` takes it.
@@ -72,15 +64,13 @@ class Probing:
         Raises:
             DataError: a train fold lacks a class, or a film is not as it was indexed.
         """
-        from hilum.fitting import Fitter  # torch: not for those who ask other checks
+        from hilum.fitting import Fitter, fit_together  # torch: not for those who ask other checks
 
         recipe = _recipe(self.classes, shown)
-        cache = FrameCache(recipe.preprocess)
-        with self.watch("decode films") as progress:
-            cache.fill(self.films, self.root, progress=progress)
-        fitter = Fitter(recipe, self.films, cache.view(self.films, self.root))
-        with self.watch("compute features") as progress:
+        fitter = Fitter(recipe, self.films, frames_of(self.subject, recipe.preprocess, self.films))
+        with self.subject.watch("compute features") as progress:
             fitter.prepare(splits, progress)
+        fit_together([(fitter, splits)])
         place = cache_dir() / "probe"  # nothing is written there: a head is fitted in one go
         return pd.concat([fitter.fit(split, checkpoint=place).predictions for split in splits], ignore_index=True)
 
@@ -116,13 +106,32 @@ def own_splits(subject: Subject, films: pd.DataFrame) -> list[Split]:
     return made
 
 
+def prepare_probes(subject: Subject, names: Collection[str]) -> None:
+    """Draw the lungs and decode the films that these checks will show a probe, by what the subject hands films out by.
+
+    Raises:
+        DataError: on no film can a lung be drawn, or one is not as it was indexed.
+    """
+    some, several = some_films(subject.films, MOST_FILMS), len(subject.films[ORIGIN].unique()) > 1
+    if "unseen-source" in names and several:
+        frames_of(subject, _recipe(subject.classes, "none").preprocess, some)
+    among = "source-within-label" in names and several
+    if among or "lungs-out-retrained" in names:
+        films, _ = films_with_lungs(some, subject.root, subject.watch, spread=subject.spread)
+        if among:
+            frames_of(subject, _recipe(subject.classes, "only").preprocess, films)
+        if "lungs-out-retrained" in names:
+            frames_of(subject, _recipe(subject.classes, "none").preprocess, films)
+            frames_of(subject, _recipe(subject.classes, "not").preprocess, with_hidden(films, subject.root))
+
+
 def ask_lungs_out(subject: Subject) -> Finding:
     """3: the probe on films with their lungs hidden, against itself on whole films."""
     question = QUESTIONS["lungs-out-retrained"]
     some = some_films(subject.films, MOST_FILMS)
-    films, undrawn = films_with_lungs(some, subject.root, subject.watch)
+    films, undrawn = films_with_lungs(some, subject.root, subject.watch, processes=subject.processes)
     splits = own_splits(subject, films)
-    whole = Probing(films, subject.root, subject.classes, subject.watch)
+    whole = Probing(subject, films, subject.classes)
     hidden = replace(whole, films=with_hidden(films, subject.root))
     full, described = whole.predicted(whole.tried(splits, "none"))
     without, _ = hidden.predicted(hidden.tried(splits, "not"))
@@ -160,7 +169,7 @@ def ask_source_within_label(subject: Subject) -> Finding:
     some = some_films(subject.films, MOST_FILMS)
     if not any(_sources(some[some[TARGET] == name]) for name in subject.classes):
         return skipped(question, f"no label has {FEWEST_GROUPS} groups of films in two sources")
-    films, undrawn = films_with_lungs(some, subject.root, subject.watch)
+    films, undrawn = films_with_lungs(some, subject.root, subject.watch, processes=subject.processes)
     told = [_source_told(subject, films, name) for name in subject.classes]
     kept = [(one, detail) for one, detail in (pair for pair in told if pair is not None)]
     if not kept:
@@ -191,7 +200,7 @@ def _source_told(subject: Subject, films: pd.DataFrame, label: str) -> tuple[Mea
         return None
     theirs = theirs[theirs[ORIGIN].isin(sources)].reset_index(drop=True)
     theirs = theirs.assign(**{TARGET: theirs[ORIGIN]})
-    probing = Probing(theirs, subject.root, sources, subject.watch)
+    probing = Probing(subject, theirs, sources)
     splits = make_splits(theirs, SplitPlan(method="kfold", folds=FOLDS, tune=0.0))
     tested, _ = probing.predicted(probing.tried(splits, "only"))
     one = _above_chance(f"of {label}", tested, subject.resamples)
@@ -326,7 +335,7 @@ def _groups(tested: Predicted, label: int) -> int:
 
 def _probed_elsewhere(subject: Subject) -> Iterator[_Elsewhere]:
     films = some_films(subject.films, MOST_FILMS)
-    probing = Probing(films, subject.root, subject.classes, subject.watch)
+    probing = Probing(subject, films, subject.classes)
     for source in _to_keep_out(films, subject.classes):
         plan = SplitPlan(method="kfold", folds=FOLDS, tune=0.0, hold_out_sources=(source,))
         made = probing.tried(make_splits(films.assign(source=films[ORIGIN]), plan), "none")

@@ -1,19 +1,20 @@
 """Every check in order, each kept as soon as it is made, so that an interrupted audit goes on where it stopped."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from hilum import __version__
-from hilum.audit.check import Finding, Verdict, skipped
+from hilum.audit.apart import asked, asked_apart
+from hilum.audit.check import Finding, Verdict
 from hilum.audit.questions import QUESTIONS
 from hilum.audit.result import Audit, save_audit
 from hilum.audit.subject import Subject
 from hilum.audit.table import CHECKS, Check
-from hilum.errors import HilumError, unknown_name
+from hilum.errors import unknown_name
 from hilum.evaluate import headline_score
 from hilum.files import digest_of, write_json
 from hilum.parallel import Watch, unwatched
@@ -21,7 +22,14 @@ from hilum.parallel import Watch, unwatched
 RESULT = "audit.json"
 
 
-def run_audit(subject: Subject, out: Path, *, only: Collection[str] | None = None, watch: Watch = unwatched) -> Audit:
+def run_audit(
+    subject: Subject,
+    out: Path,
+    *,
+    only: Collection[str] | None = None,
+    watch: Watch = unwatched,
+    apart: bool = False,
+) -> Audit:
     """Make every check that the subject allows and write `out/audit.json`.
 
     A finding is kept in `out/checks/NAME.json` under a digest of what it rests on, and not made again. What a check
@@ -33,12 +41,14 @@ def run_audit(subject: Subject, out: Path, *, only: Collection[str] | None = Non
         out: folder of the audit.
         only: names or numbers of the checks wanted; None for all.
         watch: told of every check.
+        apart: whether `subject.spread` hands out the checks, all of them at once, to processes of a cluster; each takes
+            the memory of a network or two. By default this process answers them, one after another.
 
     Raises:
         UsageError: `only` names no check.
     """
     subject = replace(subject, out=out, watch=watch)
-    findings = tuple(_answered(check, subject, out / "checks", watch) for check in _wanted(only))
+    findings = tuple(_answered(_wanted(only), subject, out / "checks", apart=apart))
     audit = Audit(
         title=subject.title,
         kind=subject.kind,
@@ -70,26 +80,21 @@ def _wanted(only: Collection[str] | None) -> list[Check]:
     return [check for check in ordered if check.question.name in names]
 
 
-def _answered(check: Check, subject: Subject, folder: Path, watch: Watch) -> Finding:
-    file = folder / f"{check.question.name}.json"
-    key = digest_of({"subject": subject.digest, "question": asdict(check.question), "version": __version__})
-    known = _recalled(file, key)
-    if known is not None:
-        return known
-    finding = _asked(check, subject, watch)
-    write_json(file, {"key": key, "finding": asdict(finding)})
-    return finding
-
-
-def _asked(check: Check, subject: Subject, watch: Watch) -> Finding:
-    lacking = check.lacks(subject)
-    if lacking:
-        return skipped(check.question, lacking)
-    try:
-        with watch(f"{check.question.number:>2} {check.question.name}"):
-            return check.ask(subject)
-    except HilumError as error:
-        return skipped(check.question, str(error))
+def _answered(checks: Sequence[Check], subject: Subject, folder: Path, *, apart: bool) -> list[Finding]:
+    """Their findings, in their order, each kept as it comes."""
+    keys = {
+        check.question.name: digest_of(
+            {"subject": subject.digest, "question": asdict(check.question), "version": __version__}
+        )
+        for check in checks
+    }
+    known = {name: _recalled(folder / f"{name}.json", key) for name, key in keys.items()}
+    rest = [check for check in checks if known[check.question.name] is None]
+    for check, finding in asked_apart(rest, subject) if apart else ((check, asked(check, subject)) for check in rest):
+        name = check.question.name
+        write_json(folder / f"{name}.json", {"key": keys[name], "finding": asdict(finding)})
+        known[name] = finding
+    return [finding for finding in known.values() if finding is not None]
 
 
 def _recalled(file: Path, key: str) -> Finding | None:

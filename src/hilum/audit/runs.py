@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from hilum.audit.subject import Division, Subject
+from hilum.audit.subject import Division, Subject, frames_of
 from hilum.bundle import MANIFEST, Bundle, find_bundle, load_bundle, read_manifest
 from hilum.cache import FrameCache
 from hilum.errors import DataError
 from hilum.fitting import prediction_table
 from hilum.index import Index, counted
-from hilum.parallel import Watch, unwatched
+from hilum.parallel import Spread, Watch, spread, unwatched
 from hilum.preprocess import Preprocess
 from hilum.recipe import Recipe
 from hilum.run import Run, seen_in_training
@@ -27,11 +26,8 @@ class Looking:
 
     preprocess: Preprocess
 
-    def __call__(self, films: pd.DataFrame, root: Path, watch: Watch) -> NDArray[np.uint8]:
-        cache = FrameCache(self.preprocess)
-        with watch("decode films") as progress:
-            cache.fill(films, root, progress=progress)
-        return thumbnails(cache.view(films, root))
+    def __call__(self, subject: Subject) -> NDArray[np.uint8]:
+        return thumbnails(frames_of(subject, self.preprocess))
 
 
 def subject_of_run(folder: Path) -> Subject:
@@ -63,8 +59,14 @@ def subject_of_run(folder: Path) -> Subject:
     )
 
 
-def subject_elsewhere(path: Path, index: Index, *, watch: Watch = unwatched) -> Subject:
+def subject_elsewhere(path: Path, index: Index, *, watch: Watch = unwatched, spread: Spread = spread) -> Subject:
     """A bundle, or a run's, on the films of another index; those it was trained on are left out where that is known.
+
+    Args:
+        path: the bundle, or the run.
+        index: of the other films.
+        watch: told of long work.
+        spread: hands out films to be decoded.
 
     Raises:
         BundleError: no bundle, or one that cannot be trusted.
@@ -76,7 +78,7 @@ def subject_elsewhere(path: Path, index: Index, *, watch: Watch = unwatched) -> 
     films = chosen.films
     cache = FrameCache(bundle.preprocess)
     with watch("decode films") as progress:
-        cache.fill(films, chosen.root, progress=progress)
+        cache.fill(films, chosen.root, progress=progress, spread=spread)
     logits = bundle.logits(cache.view(films, chosen.root))
     made = prediction_table(films, bundle.classes, logits, bundle.temperature)
     return Subject(

@@ -150,7 +150,8 @@ def _explained(subject: Subject, films: pd.DataFrame, *, checked: int, **how: An
 
     folder = subject.bundle_folder or subject.root
     paths = [subject.root / path for path in films["path"]]
-    told = explain_films(load_bundle(folder), paths, how=How(checked=checked), masks=_masks(films, subject.root), **how)
+    bundle, masks = load_bundle(folder), _masks(films, subject.root)
+    told = explain_films(bundle, paths, how=How(checked=checked), masks=masks, processes=subject.processes, **how)
     with subject.watch("explain films") as progress:
         for done, (one, name) in enumerate(zip(told, films["image_id"], strict=True), 1):
             yield one.without_pixels(), _tile(one, str(name)) if subject.out else None

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hilum.cache import ArrayView, FrameCache
 from hilum.errors import DataError
 from hilum.evaluate import Evaluation, OperatingPoint, arranged, evaluate
 from hilum.files import digest_of
 from hilum.floors import Fold, floor_predictions
 from hilum.metrics import Ints
-from hilum.parallel import Watch, unwatched
+from hilum.parallel import Spread, Watch, spread, unwatched
+from hilum.preprocess import Preprocess
 from hilum.recipe import Recipe
 from hilum.scoring import Predicted
 from hilum.selection import TARGET, domain_column, domains_of
@@ -35,8 +37,8 @@ RESAMPLES = 1000
 SOURCE, ORIGIN = "source", "origin"
 """The index's column, and the one that the checks read: where a film comes from, as told by `Subject.domain`."""
 
-Look = Callable[[pd.DataFrame, Path, Watch], NDArray[np.uint8]]
-"""Films (rows of an index), their root -> (F, 32, 32) grey thumbnails."""
+Look = Callable[["Subject"], NDArray[np.uint8]]
+"""A subject -> (F, 32, 32) grey thumbnails of its films."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Subject:
         notes: what a reader must know of how it was put together, a sentence each.
         out: folder that a check may write pictures to; None before the audit begins.
         watch: told of long work.
+        spread: hands out films to be decoded, and whole checks where they are asked apart.
+        processes: films decoded at once where a check decodes films that nobody else needs; default one a core.
     """
 
     title: str
@@ -101,12 +105,18 @@ class Subject:
     notes: tuple[str, ...] = ()
     out: Path | None = None
     watch: Watch = field(default=unwatched, compare=False)
+    spread: Spread = field(default=spread, compare=False)
+    processes: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.films.empty or self.predictions.empty:
             raise DataError(f"{self.title}: there is no film with a prediction to audit")
         origin = domains_of(self.films, self.domain)
         object.__setattr__(self, "films", self.films.assign(**{ORIGIN: origin}))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which has others beside it: it reports to nobody, and works alone."""
+        return self.__dict__ | {"watch": unwatched, "spread": spread, "processes": 1}
 
     @cached_property
     def digest(self) -> str:
@@ -210,7 +220,7 @@ class Subject:
         """
         if self.look is None:
             raise DataError("the films themselves are not at hand")
-        return self.look(self.films, self.root, self.watch)
+        return self.look(self)
 
     def floors(self, names: Iterable[str], *, pixels: bool = False) -> dict[str, Predicted | None]:
         """What shortcut classifiers predict for the films they were not trained on, by name.
@@ -226,6 +236,24 @@ class Subject:
             classes=self.classes,
             only=tuple(names),
         )
+
+
+def frames_of(subject: Subject, preprocess: Preprocess, films: pd.DataFrame | None = None) -> ArrayView:
+    """Frames of a subject's films, or of some, decoded where nobody did so before.
+
+    Args:
+        subject: whose root the films' paths are relative to.
+        preprocess: makes the frames.
+        films: rows of an index; default all of the subject's.
+
+    Raises:
+        DataError: a film is not the one that was indexed.
+    """
+    films = subject.films if films is None else films
+    cache = FrameCache(preprocess)
+    with subject.watch("decode films") as progress:
+        cache.fill(films, subject.root, processes=subject.processes, progress=progress, spread=subject.spread)
+    return cache.view(films, subject.root)
 
 
 def codes_of(reference: pd.Series, classes: Sequence[str]) -> Ints:

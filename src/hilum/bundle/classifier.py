@@ -38,10 +38,10 @@ from hilum.engine import (
     in_passes,
 )
 from hilum.errors import BundleError, UsageError
-from hilum.evaluate import OperatingPoint
 from hilum.preprocess import Preprocess
 from hilum.recipe import Recipe, checked_recipe
 from hilum.records import DISCLAIMER
+from hilum.scoring import OperatingPoint
 
 if TYPE_CHECKING:
     from hilum.networks import Classifier

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from hilum.cli.machines import Address, Engine, Machines, On, spread_on
 from hilum.cli.options import AsJson, print_json
 from hilum.console import ERR, OUT, table, watch
 from hilum.errors import UsageError
+from hilum.parallel import Spread
 from hilum.process import settle
 from hilum.records import DISCLAIMER
 
@@ -55,6 +57,8 @@ def audit(
     self_test: Annotated[
         bool, typer.Option("--self-test", help="Plant shortcuts, and see whether the audit finds them; with --out.")
     ] = False,
+    engine: On = Engine.LOCAL,
+    address: Address = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +67,10 @@ def audit(
     Example: `hilum audit RUN`
     """
     settle()
+    machines = Machines(engine, address)
     if self_test:
+        if machines.many:
+            raise UsageError("--self-test works on this machine: leave --engine and --address out")
         _test_itself(out, as_json=as_json)
         return
     from hilum.audit.result import as_dict
@@ -73,10 +80,11 @@ def audit(
     if attach and (only or scores is not None):
         raise UsageError("--attach goes with a whole audit of a run or a bundle: leave --only and --scores out")
     folder = out or _default_out(subject, index_file, scores)
-    audited = _subject(subject, index_file, scores, label)
-    if domain is not None:
-        audited = replace(audited, domain=domain)
-    made = run_audit(audited, folder, only=only, watch=watch)
+    with spread_on(machines) as spread:
+        audited = replace(_subject(subject, index_file, scores, label, spread), spread=spread)
+        if domain is not None:
+            audited = replace(audited, domain=domain)
+        made = run_audit(audited, folder, only=only, watch=watch, apart=machines.many)
     page = write_audit(made, folder, subject=audited)
     attached = _attached(made, audited) if attach or (audited.kind == "run" and not only) else None
     if as_json:
@@ -132,7 +140,9 @@ def _default_out(subject: Path | None, index_file: Path | None, scores: Path | N
     return subject / FOLDER
 
 
-def _subject(subject: Path | None, index_file: Path | None, scores: Path | None, label: str | None) -> "Subject":
+def _subject(
+    subject: Path | None, index_file: Path | None, scores: Path | None, label: str | None, spread: Spread
+) -> "Subject":
     from hilum.index import Index
 
     if scores is not None:
@@ -148,7 +158,7 @@ def _subject(subject: Path | None, index_file: Path | None, scores: Path | None,
     from hilum.audit.runs import subject_elsewhere, subject_of_run
 
     if index_file is not None:
-        return subject_elsewhere(subject, Index.load(index_file), watch=watch)
+        return subject_elsewhere(subject, Index.load(index_file), watch=watch, spread=spread)
     if not (subject / "recipe.toml").is_file():
         raise UsageError(f"{subject} is no run; audit a bundle on films with --index FILE")
     return subject_of_run(subject)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from hilum.cli.machines import Address, Engine, Machines, On, spread_on
 from hilum.cli.options import REFUSED, AsJson, Processes, Root, print_json, print_plain
 from hilum.console import OUT, say_left_out, table, watch
 from hilum.errors import UsageError, unknown_name
@@ -49,6 +50,8 @@ def index(
     labels: Annotated[Path | None, typer.Option(help="With `folder`: CSV that names the films.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="With --labels: FIELD=COLUMN, repeatable.")] = None,
     processes: Processes = None,
+    engine: On = Engine.LOCAL,
+    address: Address = None,
 ) -> None:
     """Check, hash and group films; write one row a film.
 
@@ -58,6 +61,7 @@ def index(
     from hilum.sources import read_folder, read_source
     from hilum.sources.tables import films_under
 
+    machines = Machines(engine, address, processes)
     if "folder" in sources and len(sources) > 1:
         raise UsageError("'folder' stands alone: index it by itself")
     if (labels or column) and sources != ["folder"]:
@@ -66,8 +70,8 @@ def index(
         records = list(read_folder(root, labels=labels, columns=_pairs(column or [])))
     else:
         records = [record for name in sources for record in read_source(name, root)]
-    with watch("check films") as progress:
-        made = build_index(records, root, processes=processes, progress=progress)
+    with spread_on(machines) as spread, watch("check films") as progress:
+        made = build_index(records, root, processes=processes, progress=progress, spread=spread)
     made.save(out)
     if labels:
         unnamed = len(set(films_under(root)) - {record.path for record in records})

@@ -1,15 +1,24 @@
 """Commands that ask what a run or a bundle says: evaluate, predict, report."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from hilum.cli.machines import Address, Engine, Films, Machines, On, films_at
 from hilum.cli.options import REFUSED, AsJson, Processes, print_json, print_plain
+from hilum.cli.runtime import Runtime, asked_engine, say_engines
 from hilum.console import OUT, say_left_out, watch
+from hilum.errors import UsageError
+from hilum.files import is_url
 from hilum.process import settle
 from hilum.records import DISCLAIMER
+
+if TYPE_CHECKING:
+    from hilum.cli.films import Finished
+    from hilum.predict_job import Draw, PredictJob
 
 ELSEWHERE = "not audited on these films (hilum audit RUN --index FILE --out DIR)"
 
@@ -51,13 +60,21 @@ def evaluate(
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="A bundle's or a run's folder, or the name of a released bundle.")],
-    films: Annotated[list[Path], typer.Argument(help="Films, or folders of films.")],
-    out: Annotated[Path | None, typer.Option(help="Write a CSV, a row a film.")] = None,
-    annotate: Annotated[Path | None, typer.Option(help="Write films with their result drawn on them here.")] = None,
+    films: Annotated[list[str], typer.Argument(help="Films, or folders of films.")],
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write a CSV, a row a film; with --engine ray also a folder for parts.", metavar="FILE"),
+    ] = None,
+    annotate: Annotated[
+        str | None, typer.Option(help="Write films with their result drawn on them here.", metavar="FOLDER")
+    ] = None,
     gate: Annotated[
         bool, typer.Option(help="--no-gate: also predict films that do not look like what the bundle reads.")
     ] = True,
+    runtime: Runtime = "auto",
     processes: Processes = None,
+    engine: On = Engine.LOCAL,
+    address: Address = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -67,36 +84,111 @@ def predict(
     """
     settle()
     from hilum.audit.attached import known_of_bundle, line_of_bundle
-    from hilum.bundle import load_bundle, released, released_names
-    from hilum.predict import as_json as plain
-    from hilum.predict import find_films, predict_films
-    from hilum.projection import ViewFilter
-    from hilum.report.annotate import write_annotated
-    from hilum.report.predictions import predictions_summary, predictions_table, write_predictions
+    from hilum.bundle import bundle_folder
+    from hilum.predict_job import PredictJob
 
-    by_name = str(bundle) in released_names() and not bundle.exists()
-    folder = released(str(bundle)) if by_name else bundle
-    loaded = load_bundle(folder)
-    paths = find_films(films)
-    made = []
-    told = predict_films(loaded, paths, processes=processes, gate=ViewFilter() if gate else None)
+    machines = Machines(engine, address, processes)
+    place = _place(out, machines)
+    job = PredictJob(
+        bundle=(machines.seen(bundle) or bundle) if bundle.exists() else str(bundle),
+        gate=gate,
+        annotate=_annotated(annotate),
+        engine=asked_engine(runtime),
+    )
+    loaded, given = job.loaded, films_at(films, machines)
+    if runtime != "auto":
+        say_engines(job.engines)
+    if place is None:
+        refused = _predict_here(job, given, processes=processes, as_json=as_json)
+    else:
+        refused = _predict_to(job, given, place, machines, as_json=as_json)
+    if not as_json:
+        said, known = (loaded.evaluation or {}).get("headline"), known_of_bundle(bundle_folder(job.bundle))
+        OUT.print(Text(f"{loaded.title}: {line_of_bundle(said, known)}"), soft_wrap=True)
+        OUT.print(Text(DISCLAIMER, style="dim"))
+    if refused:
+        raise typer.Exit(REFUSED)
+
+
+def _place(out: str | None, machines: Machines) -> str | None:
+    """Where results go; None where they are shown."""
+    if out is None:
+        if machines.many:
+            raise UsageError("with --engine ray say where results go: --out DIR for parts, --out FILE.csv for a table")
+        return None
+    place = machines.place(out)
+    if is_url(place) and _is_table(place):
+        raise UsageError(f"{place}: a table is written to this machine; in a store name a folder, which gets parts")
+    return place
+
+
+def _is_table(place: str) -> bool:
+    return ".csv" in PurePath(place).suffixes
+
+
+def _annotated(folder: str | None) -> "tuple[Draw, Path] | None":
+    """What draws films with their result, and where to, whichever machine it does so on."""
+    from hilum.report.annotate import write_annotated
+
+    if folder is None:
+        return None
+    if is_url(folder):
+        raise UsageError(f"--annotate takes a folder that every machine sees, and {folder} is a URL")
+    return write_annotated, Path(folder).resolve()
+
+
+def _predict_to(job: "PredictJob", films: Films, place: str, machines: Machines, *, as_json: bool) -> int:
+    """Write a CSV of the films, or leave the parts and the list of those refused; returns how many were refused."""
+    from hilum.cli.films import finished_parts
+    from hilum.predict import as_json as plain
+    from hilum.predict_job import prediction_of
+    from hilum.report.predictions import REFUSED_FILMS, predictions_summary
+
+    keep = machines.many and not _is_table(place)
+    beside = {
+        "tables": [Path(place, REFUSED_FILMS) if keep else Path(place)],
+        "folders": [job.annotate[1]] if job.annotate else [],
+    }
+    out = place if keep else f"{place}.parts"
+    with finished_parts(job, films, out, stage="read films", machines=machines, keep=keep, **beside) as finished:
+        written = _write(finished, job.loaded.classes, None if keep else Path(place))
+        if as_json:
+            print_json([plain(prediction_of(row, job.loaded.classes)) for row in finished.rows()])
+        else:
+            decided = (row["decided"] for row in finished.rows(["decided"]))
+            OUT.print(predictions_summary(decided, written), soft_wrap=True)
+    return finished.outcome.refused
+
+
+def _write(finished: "Finished", classes: Sequence[str], table: Path | None) -> str:
+    """Write the CSV, or that of refused films where the parts are the result; returns where the rows are."""
+    from hilum.parts import FOLDER, PARTS
+    from hilum.report.predictions import REFUSED_FILMS, write_predictions, write_refused
+
+    if table:
+        write_predictions(finished.rows(), classes, table)
+        return str(table)
+    write_refused(finished.rows(["film", "refused"]), finished.tables / REFUSED_FILMS)
+    return finished.told(f"{FOLDER}/{PARTS}")
+
+
+def _predict_here(job: "PredictJob", films: Films, *, processes: int | None, as_json: bool) -> int:
+    """Show what is said of the films; returns how many were refused."""
+    from hilum.parts import listed
+    from hilum.predict import as_json as plain
+    from hilum.predict_job import prediction_of
+    from hilum.report.predictions import predictions_table
+
+    made, told = [], [(Path(film.path), film) for film in listed(films.paths)]
     with watch("read films") as progress:
-        for done, prediction in enumerate(told, 1):
-            made.append(prediction)
-            if annotate and prediction.refusal is None:
-                write_annotated(prediction, annotate)
-            progress(done, len(paths))
-    if out:
-        write_predictions(made, loaded.classes, out)
+        for row in job.rows(told, Path(), processes=processes):
+            made.append(prediction_of(row, job.loaded.classes))
+            progress(len(made), len(told))
     if as_json:
         print_json([plain(prediction) for prediction in made])
     else:
-        OUT.print(predictions_summary(made, out) if out else predictions_table(made))
-        said = (loaded.evaluation or {}).get("headline")
-        OUT.print(Text(f"{loaded.title}: {line_of_bundle(said, known_of_bundle(folder))}"), soft_wrap=True)
-        OUT.print(Text(DISCLAIMER, style="dim"))
-    if any(prediction.refusal for prediction in made):
-        raise typer.Exit(REFUSED)
+        OUT.print(predictions_table(made))
+    return sum(prediction.refusal is not None for prediction in made)
 
 
 def report(

@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from hilum.cli.machines import Address, Engine, Machines, On, films_at
 from hilum.cli.options import REFUSED, AsJson, Processes, print_json
-from hilum.console import ERR, OUT, watch
+from hilum.cli.runtime import Runtime, asked_engine, say_engines
+from hilum.console import ERR, OUT
 from hilum.errors import UsageError
 from hilum.process import settle
-from hilum.records import DISCLAIMER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from hilum.cli.films import Finished
 
-    from hilum.lesions import Lesions
+BESIDE = {"tables": ("lesions.csv",), "folders": ("masks", "overlays", "boxes")}
+"""What a run writes to its folder."""
 
 
 def lesions(
-    films: Annotated[list[Path], typer.Argument(help="Films, or folders of films.")],
+    films: Annotated[list[str], typer.Argument(help="Films, or folders of films.")],
     *,
-    out: Annotated[Path, typer.Option(help="Folder for lesions.csv and masks.", file_okay=False)],
+    out: Annotated[str, typer.Option(help="Folder for lesions.csv and masks.", metavar="FOLDER")],
     boxes: Annotated[bool, typer.Option("--boxes", help="Also write boxes: YOLO text, boxes.csv.")] = False,
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write each film with its lesions drawn.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="In place of the bundle that comes with hilum.")] = None,
@@ -29,7 +31,10 @@ def lesions(
         Path | None, typer.Option(help="Bundle of a box detector: its boxes in place of those around the masks.")
     ] = None,
     gate: Annotated[bool, typer.Option(help="--no-gate: also draw on films that do not look frontal.")] = True,
+    runtime: Runtime = "auto",
     processes: Processes = None,
+    engine: On = Engine.LOCAL,
+    address: Address = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw ground glass and consolidation: masks, shares of the lungs and of six zones, boxes.
@@ -37,61 +42,50 @@ def lesions(
     Example: `hilum lesions films/ --out lesions --boxes --overlay`
     """
     settle()
-    from hilum.bundle import load_detector
-    from hilum.lesions import LESIONS, lesions_bundle, segment_lesions, write_boxes
-    from hilum.lesions import as_json as plain
-    from hilum.lesions.writing import boxed, write_table
-    from hilum.predict import find_films
-    from hilum.projection import ViewFilter
+    from hilum.cli.films import finished_parts, say_drawn
+    from hilum.files import names_of
+    from hilum.lesions import check_names
+    from hilum.lesions.job import LesionsJob
+    from hilum.lesions.rows import told_of
+    from hilum.report.lesions import write_overlay
 
-    paths, used = find_films(films), lesions_bundle(bundle)
-    boxer = load_detector(detector) if detector else None
-    view_filter = ViewFilter() if gate else None
-    made = segment_lesions(paths, bundle=used, detector=boxer, gate=view_filter, processes=processes)
-    found = _written(made, paths, out, overlay=overlay, boxes=boxes or boxer is not None)
-    write_table(found, out / "lesions.csv")
-    if boxes or boxer:
-        classes = boxer.labels if boxer else LESIONS
-        write_boxes([boxed(one, name) for one, name in found], classes, out / "boxes")
-    if as_json:
-        print_json([plain(one) for one, _ in found])
-    else:
-        _say([one for one, _ in found], out)
-    if any(one.refusal for one, _ in found):
+    machines, boxes = Machines(engine, address, processes), boxes or detector is not None
+    given, place = films_at(films, machines), machines.place(out)
+    if boxes:
+        check_names(names_of(given.paths))
+    job = LesionsJob(
+        bundle=machines.seen(bundle),
+        detector=machines.seen(detector),
+        gate=gate,
+        overlay=write_overlay if overlay else None,
+        boxes=boxes,
+        engine=asked_engine(runtime),
+    )
+    if runtime != "auto":
+        say_engines(job.engines)
+    beside = {name: [Path(place, one) for one in BESIDE[name]] for name in BESIDE}
+    with finished_parts(
+        job, given, place, stage="lesions", machines=machines, keep=machines.many, **beside
+    ) as finished:
+        _tabulate(finished, box_labels=job.box_labels if boxes else ())
+        if as_json:
+            print_json([told_of(row) for row in finished.rows()])
+        else:
+            say_drawn(finished, finished.told("lesions.csv"))
+    if finished.outcome.refused:
         raise typer.Exit(REFUSED)
 
 
-def _written(
-    made: "Iterator[Lesions]", paths: list[Path], out: Path, *, overlay: bool, boxes: bool
-) -> "list[tuple[Lesions, str]]":
-    """Write masks and overlays film by film; returns the films without their pixels, and what each is called."""
-    from hilum.lesions.writing import write_masks
-    from hilum.lungs.writing import names_of
-    from hilum.report.lesions import write_overlay
+def _tabulate(finished: "Finished", *, box_labels: tuple[str, ...]) -> None:
+    """Write the CSV of all rows, and boxes where they are asked for."""
+    from hilum.lesions import write_boxes
+    from hilum.lesions.rows import boxed
+    from hilum.lesions.writing import score_names, write_table
 
-    found = []
-    with watch("lesions") as progress:
-        for done, (one, file) in enumerate(zip(made, names_of(paths), strict=True), 1):
-            name = file.removesuffix(".png")
-            write_masks(one, out / "masks", name)
-            if overlay:
-                write_overlay(one, out / "overlays" / file, boxes=boxes)
-            found.append((one.without_masks(), name))
-            progress(done, len(paths))
-    return found
-
-
-def _say(found: "list[Lesions]", out: Path) -> None:
-    """How many were drawn, and by name which are flagged and which refused."""
-    flagged = [one for one in found if one.flags]
-    refused = [one for one in found if one.refusal]
-    counts = f"{len(found) - len(refused)} drawn, {len(flagged)} of them flagged, {len(refused)} refused"
-    OUT.print(f"{len(found)} films: {counts}; a row each in {out / 'lesions.csv'}", highlight=False, soft_wrap=True)
-    for one in flagged:
-        ERR.print(Text(f"  flagged {one.film.name}: {'; '.join(one.flags)}"), soft_wrap=True)
-    for one in refused:
-        ERR.print(Text(f"  refused {one.refusal}"), soft_wrap=True)
-    OUT.print(Text(DISCLAIMER, style="dim"))
+    scores = score_names(finished.rows(["scores"]))
+    write_table(finished.rows(), finished.tables / "lesions.csv", scores=scores)
+    if box_labels:
+        write_boxes(map(boxed, finished.rows()), box_labels, finished.tables / "boxes")
 
 
 def boxes(
@@ -117,11 +111,12 @@ def boxes(
     if not label.strip():
         raise UsageError("--label names what the masks are of, such as ggo; it cannot be empty")
     from hilum.lesions.boxed import as_json as plain
-    from hilum.lesions.boxed import boxes_of_masks, write_boxes
+    from hilum.lesions.boxed import boxes_of_masks, check_names, write_boxes
     from hilum.predict import find_films
 
     of_films = find_films([films]) if films else None
     found = list(boxes_of_masks(find_films(masks), label, gap_share=merge, films=of_films, may_be_empty=empty))
+    check_names(one.name for one in found)
     write_boxes(found, (label,), out)
     if as_json:
         print_json([plain(one) for one in found])

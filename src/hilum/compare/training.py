@@ -1,9 +1,8 @@
-"""Train what a comparison is made of, one run after another; and each once more without every domain."""
+"""Train what a comparison is made of, heads on the same vectors at once; and each once more without every domain."""
 
-import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from hilum.errors import DataError, HilumError, UsageError, unknown_name
 from hilum.index import Index
 from hilum.lungs import before_drawing
 from hilum.parallel import Progress
-from hilum.run import Run, Watch, train_run, unwatched
+from hilum.run import Order, Run, Watch, train_runs, unwatched
 from hilum.scoring import FEWEST
 from hilum.selection import TARGET, domains_of
 
@@ -52,16 +51,24 @@ def train_variants(
         watch: told of every stage, with the run's number before it.
 
     Raises:
-        HilumError: of the first run that fails, with its name; the runs before it stay.
+        HilumError: of the first run that fails, with its name; the runs made before it stay.
     """
-    runs = []
-    for number, variant in enumerate(variants, 1):
-        try:
-            folder, numbered = out / RUNS / variant.name, _numbered(watch, f"{number}/{len(variants)}")
-            runs.append(train_run(variant.text, root, folder, given=given, processes=processes, watch=numbered))
-        except HilumError as error:
-            raise type(error)(f"run {variant.name}: {error}") from error
-    return runs
+    orders = [
+        Order(
+            text=variant.text,
+            root=root,
+            out=out / RUNS / variant.name,
+            given=given,
+            watch=_numbered(watch, f"{number}/{len(variants)}"),
+        )
+        for number, variant in enumerate(variants, 1)
+    ]
+    runs: dict[int, Run] = {}
+    for place, made in train_runs(orders, processes=processes):
+        if isinstance(made, HilumError):
+            raise type(made)(f"run {variants[place].name}: {made}") from made
+        runs[place] = made
+    return [runs[place] for place in range(len(variants))]
 
 
 def train_without(
@@ -99,29 +106,25 @@ def train_without(
     names = _domains(runs, domains)
     planned = [[(domain, without(variant, domain)) for domain in names] for variant in variants]
     _check_folders([*variants, *(made for row in planned for _, made in row)])
-    numbers, total = itertools.count(1), len(variants) * len(names)
-    found = []
+    orders = []
     for row, run in zip(planned, runs, strict=True):
         index = given or before_drawing(Index.load(run.folder / "index.parquet", root=root))
-        watches = [_numbered(watch, f"kept out {next(numbers)}/{total}") for _ in row]
-        found.append(
-            [
-                _trained(made, domain, out, index, processes, one)
-                for (domain, made), one in zip(row, watches, strict=True)
-            ]
+        orders += [Order(text=made.text, root=None, out=out / RUNS / made.name, given=index) for _, made in row]
+    numbered = [
+        replace(order, watch=_numbered(watch, f"kept out {number}/{len(orders)}"), for_use=False)
+        for number, order in enumerate(orders, 1)
+    ]
+    asked = [pair for row in planned for pair in row]
+    found: dict[int, Without] = {}
+    for place, told in train_runs(numbered, processes=processes, go_on=True):
+        domain, made = asked[place]
+        if isinstance(told, HilumError) and not isinstance(told, DataError):
+            raise type(told)(f"run {made.name}: {told}") from told
+        found[place] = (
+            Without(made, domain, None, str(told)) if isinstance(told, DataError) else Without(made, domain, told)
         )
-    return found
-
-
-def _trained(variant: Variant, domain: str, out: Path, index: Index, processes: int | None, watch: Watch) -> Without:
-    try:
-        folder = out / RUNS / variant.name
-        run = train_run(variant.text, None, folder, given=index, processes=processes, watch=watch, for_use=False)
-    except DataError as error:
-        return Without(variant, domain, None, str(error))
-    except HilumError as error:
-        raise type(error)(f"run {variant.name}: {error}") from error
-    return Without(variant, domain, run)
+    each = len(names)
+    return [[found[place] for place in range(row * each, (row + 1) * each)] for row in range(len(variants))]
 
 
 def _numbered(watch: Watch, number: str) -> Watch:

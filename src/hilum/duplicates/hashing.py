@@ -7,11 +7,14 @@ keypoints.
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Hash = NDArray[np.uint16]
 """(..., 16) words: 256 bits."""
@@ -87,7 +90,7 @@ def _sharing(hashes: Hash, word: int, bits: int) -> Iterator[tuple[NDArray[np.in
         yield order[close], order[close + step]
 
 
-def looks_like(texts: pd.Series, known: pd.Series) -> pd.Series:
+def looks_like(texts: "pd.Series", known: "pd.Series") -> "pd.Series":
     """Which hashes (texts, missing allowed) are near any of the `known` ones; aligned to `texts`."""
     ours, theirs = set(texts.dropna()), set(known.dropna())
     every = sorted(ours | theirs)

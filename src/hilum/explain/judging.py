@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from hilum.engine.evidence import Signed
 from hilum.enhance import Box
@@ -106,6 +105,8 @@ def rank_correlation(one: Signed, other: Signed) -> float:
 
     Without its sign, because weights drawn again may turn a map round and leave all its lines in place.
     """
+    from scipy import stats  # a second, for those who compare maps only
+
     if not (np.isfinite(one).all() and np.isfinite(other).all()) or not np.ptp(one) or not np.ptp(other):
         return 0.0
     return min(1.0, abs(float(stats.spearmanr(one.ravel(), other.ravel()).statistic)))

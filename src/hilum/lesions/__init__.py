@@ -1,7 +1,8 @@
 """Lesions: ground glass and consolidation on frontal films, what share of the lungs they cover, and their boxes."""
 
-from hilum.lesions.boxed import Boxed, boxes_of_masks, scored_boxes, write_boxes
-from hilum.lesions.films import Lesions, as_json, lesions_bundle, segment_lesions
+from hilum.lesions.boxed import Boxed, boxes_of_masks, check_names, scored_boxes, write_boxes
+from hilum.lesions.films import Lesions, lesions_bundle, segment_lesions
+from hilum.lesions.rows import as_json
 from hilum.lesions.zones import LESIONS, SHARES, ZONES, involved_shares, thirds_of
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Lesions",
     "as_json",
     "boxes_of_masks",
+    "check_names",
     "involved_shares",
     "lesions_bundle",
     "scored_boxes",

@@ -1,7 +1,7 @@
 """Boxes around the pieces of masks, a film at a time: of lesions with a score, of mask files as they are."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from hilum.boxes import GAP_SHARE, LEAST_SHARE, Box, LabelledBox, mask_boxes, merge_boxes, write_classes, write_yolo
 from hilum.errors import DataError, HilumError
-from hilum.files import written_aside
-from hilum.lungs.writing import names_of
+from hilum.files import names_of, written_aside
 from hilum.masks import read_mask
 from hilum.pixels import read_facts
 from hilum.preprocess import Mask
@@ -26,14 +25,14 @@ class Boxed:
     """A film's boxes, or why there are none: never both.
 
     Attributes:
-        source: the film, or the mask the boxes are of.
+        source: the film, or the mask the boxes are of, as its path was given.
         name: of its text file, without suffix.
         size: (height, width) in pixels.
         boxes: largest first, label by label.
         refusal: why the mask was not used.
     """
 
-    source: Path
+    source: Path | str
     name: str
     size: tuple[int, int] = (0, 0)
     boxes: tuple[LabelledBox, ...] = ()
@@ -87,11 +86,11 @@ def boxes_of_masks(
             size = facts.height, facts.width
             mask = read_mask(path, size, may_be_empty=may_be_empty)
         except (HilumError, OSError) as error:
-            yield Boxed(source=path, name=name.removesuffix(".png"), refusal=str(error))
+            yield Boxed(source=path, name=name, refusal=str(error))
             continue
         boxes = merge_boxes(mask_boxes(mask), side_px=max(size), gap_share=gap_share)
         told = tuple(LabelledBox(label, box) for box in boxes)
-        yield Boxed(source=path, name=name.removesuffix(".png"), size=size, boxes=told)
+        yield Boxed(source=path, name=name, size=size, boxes=told)
 
 
 def _film_of(mask: Path, stem: str, films: Sequence[Path]) -> Path:
@@ -104,24 +103,33 @@ def _film_of(mask: Path, stem: str, films: Sequence[Path]) -> Path:
     return found[0]
 
 
-def write_boxes(found: Sequence[Boxed], classes: Sequence[str], folder: Path) -> None:
+def check_names(names: Iterable[str]) -> None:
+    """Whether films of these names can have texts of boxes beside one another.
+
+    Raises:
+        DataError: a film's text would be `classes.txt`.
+    """
+    if Path(CLASSES).stem in names:
+        raise DataError(f"the boxes of a film of that name would be {CLASSES}, the list of classes; rename the film")
+
+
+def write_boxes(found: Iterable[Boxed], classes: Sequence[str], folder: Path) -> None:
     """Write `NAME.txt` for every film that was not refused, `classes.txt`, and `boxes.csv` in pixels.
 
     A film without boxes gets an empty text: nothing was found on it.
 
-    Raises:
-        DataError: a film's text would be `classes.txt`; nothing is written.
+    Args:
+        found: whose names `check_names` let pass; gone through once.
+        classes: labels in the order of their numbers.
+        folder: to write to.
     """
-    if any(one.name == Path(CLASSES).stem for one in found):
-        raise DataError(f"the boxes of a film of that name would be {CLASSES}, the list of classes; rename the film")
-    for one in found:
-        if one.refusal is None:
-            write_yolo(folder / f"{one.name}.txt", one.boxes, classes, width_px=one.size[1], height_px=one.size[0])
     write_classes(folder / CLASSES, classes)
     with written_aside(folder / "boxes.csv") as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for one in found:
+            if one.refusal is None:
+                write_yolo(folder / f"{one.name}.txt", one.boxes, classes, width_px=one.size[1], height_px=one.size[0])
             writer.writerows(_row(one, box) for box in one.boxes)
 
 

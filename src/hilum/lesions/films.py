@@ -1,10 +1,9 @@
 """Films in, lesions out: one result a film, in order, inside the lungs that `hilum.lungs` draws on it."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 
 from hilum.boxes import LabelledBox
 from hilum.errors import BundleError
-from hilum.index import Index
-from hilum.lesions.boxed import plain_box, scored_boxes
+from hilum.lesions.boxed import scored_boxes
 from hilum.lesions.severity import Score, scores_of
 from hilum.lesions.zones import LESIONS, involved_shares
 from hilum.lungs import Lungs, lungs_bundle
@@ -24,7 +22,8 @@ from hilum.projection import FilmRead, ViewFilter, read_films
 from hilum.records import View
 
 if TYPE_CHECKING:
-    from hilum.bundle import DetectorBundle, SegmenterBundle
+    from hilum.bundle import Asked, DetectorBundle, SegmenterBundle
+    from hilum.index import Index
 
 RELEASED = "lesions"
 """The bundle's name among those that come with hilum."""
@@ -72,15 +71,20 @@ class Lesions:
         return replace(self, masks={}, lungs=self.lungs.without_masks())
 
 
-def lesions_bundle(path: Path | None = None) -> "SegmenterBundle":
+def lesions_bundle(path: Path | None = None, *, engine: "Asked" = "auto") -> "SegmenterBundle":
     """The bundle that comes with hilum, or another of ground glass and consolidation.
+
+    Args:
+        path: of the other one.
+        engine: as `lungs_bundle` takes it.
 
     Raises:
         BundleError: it does not draw both.
     """
-    from hilum.bundle import load_segmenter, released
+    from hilum.bundle import load_segmenter, passed_or_exact, released
 
-    bundle = load_segmenter(path or released(RELEASED))
+    folder = path or released(RELEASED)
+    bundle = load_segmenter(folder, engine=passed_or_exact(folder, engine))
     missing = [label for label in LESIONS if label not in bundle.labels]
     if missing:
         raise BundleError(
@@ -90,7 +94,7 @@ def lesions_bundle(path: Path | None = None) -> "SegmenterBundle":
 
 
 def segment_lesions(
-    films: Sequence[Path] | Index,
+    films: "Sequence[Path] | Index",
     *,
     bundle: "SegmenterBundle | None" = None,
     lungs: "SegmenterBundle | None" = None,
@@ -111,7 +115,7 @@ def segment_lesions(
         gate: as `hilum.lungs.segment_lungs` takes it.
         processes: films decoded at once; default one a core.
     """
-    paths = [films.path(path) for path in films.films["path"]] if isinstance(films, Index) else list(films)
+    paths = list(films) if isinstance(films, Sequence) else [films.path(path) for path in films.films["path"]]
     used, around = bundle or lesions_bundle(), lungs or lungs_bundle()
     read_as = (around.preprocess, used.preprocess, *([detector.preprocess] if detector else []))
     batches = read_films(paths, read_as, at_once=AT_ONCE, processes=processes, stated=(View.FRONTAL,), gate=gate)
@@ -183,26 +187,3 @@ def _lesions(bundle: "SegmenterBundle", lungs: Lungs, right: Mask, left: Mask, i
         boxes=tuple(boxes),
         scores=scores_of(shares, bundle.digest),
     )
-
-
-def as_json(lesions: Lesions) -> dict[str, Any]:
-    """A result for machines: plain values, no masks; a share that is not there is null."""
-    told: dict[str, Any] = {
-        "film": str(lesions.film),
-        "bundle": lesions.bundle_digest,
-        "lungs_bundle": lesions.lungs.bundle_digest,
-    }
-    if lesions.refusal is not None:
-        return told | {"refused": lesions.refusal}
-    return told | {
-        "shares": {name: None if math.isnan(share) else round(share, 6) for name, share in lesions.shares.items()},
-        "highest": {label: round(value, 6) for label, value in lesions.highest.items()},
-        "boxes": [plain_box(box) for box in lesions.boxes],
-        "scores": {score.name: _bounded(score) for score in lesions.scores},
-        "flags": list(lesions.flags),
-    }
-
-
-def _bounded(score: Score) -> dict[str, float]:
-    told = {"value": score.value, "low": score.low, "high": score.high}
-    return {name: round(value, 4) for name, value in told.items()} | {"lowest": score.lowest, "highest": score.highest}

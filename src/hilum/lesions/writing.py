@@ -2,14 +2,14 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from hilum.files import written_aside
-from hilum.lesions.boxed import Boxed
 from hilum.lesions.films import Lesions
 from hilum.lesions.zones import LESIONS, SHARES
 
@@ -32,40 +32,40 @@ def write_masks(lesions: Lesions, folder: Path, name: str) -> None:
             aside.write_bytes(encoded.tobytes())
 
 
-def boxed(lesions: Lesions, name: str) -> Boxed:
-    """A film's boxes as `boxed.write_boxes` takes them."""
-    size = lesions.size or (0, 0)
-    return Boxed(source=lesions.film, name=name, size=size, boxes=lesions.boxes, refusal=lesions.refusal)
-
-
-def write_table(found: Sequence[tuple[Lesions, str]], path: Path) -> None:
-    """Write a CSV, a row a film: `FIRST`, three columns a score, `LAST`; what is not there is empty.
+def write_table(rows: Iterable[Mapping[str, Any]], path: Path, *, scores: Sequence[str] = ()) -> None:
+    """Write a CSV, a line a film: `FIRST`, three columns a score, `LAST`; what is not there is empty.
 
     Args:
-        found: films with their names among each other.
+        rows: as `rows.row_of` makes them.
         path: of the CSV.
+        scores: names of the scores that any film has.
     """
-    scores = tuple(dict.fromkeys(score.name for lesions, _ in found for score in lesions.scores))
     columns = [column for name in scores for column in (name, f"{name}_low", f"{name}_high")]
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*FIRST, *columns, *LAST])
-        for lesions, name in found:
-            last = ["; ".join(lesions.flags), lesions.refusal or "", lesions.bundle_digest, lesions.lungs.bundle_digest]
-            writer.writerow([str(lesions.film), name, *_measured(lesions), *_scored(lesions, scores), *last])
+        for row in rows:
+            last = ["; ".join(row["flags"]), *(row[name] or "" for name in LAST[1:])]
+            writer.writerow([row["film"], row["name"], *_measured(row), *_scored(row, scores), *last])
 
 
-def _measured(lesions: Lesions) -> Iterator[str]:
-    yield from (_number(lesions.shares.get(name)) for name in SHARES)
-    yield from (_number(lesions.highest.get(label)) for label in LESIONS)
-    yield "" if lesions.refusal else str(len(lesions.boxes))
+def score_names(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names of the scores that any of the rows has, in the order they are met."""
+    return tuple(dict.fromkeys(score["name"] for row in rows for score in row["scores"]))
 
 
-def _scored(lesions: Lesions, names: Sequence[str]) -> Iterator[str]:
-    known = {score.name: score for score in lesions.scores}
+def _measured(row: Mapping[str, Any]) -> Iterator[str]:
+    shares, highest = dict(row["shares"]), dict(row["highest"])
+    yield from (_number(shares.get(name)) for name in SHARES)
+    yield from (_number(highest.get(label)) for label in LESIONS)
+    yield "" if row["refused"] else str(len(row["boxes"]))
+
+
+def _scored(row: Mapping[str, Any], names: Sequence[str]) -> Iterator[str]:
+    known = {score["name"]: score for score in row["scores"]}
     for name in names:
         score = known.get(name)
-        yield from ("", "", "") if score is None else map(_number, (score.value, score.low, score.high))
+        yield from ("", "", "") if score is None else (_number(score[key]) for key in ("value", "low", "high"))
 
 
 def _number(value: float | None) -> str:

@@ -1,9 +1,10 @@
 """Lungs: the right and the left lung of frontal films, their areas, and whether to believe them."""
 
-from hilum.lungs.films import Lungs, as_json, lungs_bundle, lungs_of, segment_lungs
+from hilum.lungs.films import Lungs, lungs_bundle, lungs_of, segment_lungs
 from hilum.lungs.heart import HeartSize, Reach, heart_bundle, heart_size
 from hilum.lungs.made import DRAWN_BY, UNDRAWN, before_drawing, drawn_films, made_masks, with_masks
 from hilum.lungs.quality import flags_of, measure, plausible_range, unsure_share
+from hilum.lungs.rows import as_json
 from hilum.lungs.sides import Sides, tell_sides
 
 __all__ = [

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import BundleError
-from hilum.index import Index
 from hilum.lungs.heart import HEART, RATIO, HeartSize, heart_size
 from hilum.lungs.quality import flags_of, measure, unsure_share
 from hilum.lungs.sides import tell_sides
@@ -20,7 +19,8 @@ from hilum.projection import FilmRead, ViewFilter, read_films
 from hilum.records import View
 
 if TYPE_CHECKING:
-    from hilum.bundle import SegmenterBundle
+    from hilum.bundle import Asked, SegmenterBundle
+    from hilum.index import Index
 
 RELEASED = "lungs"
 """The bundle's name among those that come with hilum."""
@@ -66,22 +66,27 @@ class Lungs:
         return replace(self, right=None, left=None, heart=None)
 
 
-def lungs_bundle(path: Path | None = None) -> "SegmenterBundle":
+def lungs_bundle(path: Path | None = None, *, engine: "Asked" = "auto") -> "SegmenterBundle":
     """The bundle that comes with hilum, or another of lungs.
+
+    Args:
+        path: of the other one.
+        engine: runs it, as `load_bundle` takes it; one that needs a check runs only where it was passed.
 
     Raises:
         BundleError: it draws something else.
     """
-    from hilum.bundle import load_segmenter, released
+    from hilum.bundle import load_segmenter, passed_or_exact, released
 
-    bundle = load_segmenter(path or released(RELEASED))
+    folder = path or released(RELEASED)
+    bundle = load_segmenter(folder, engine=passed_or_exact(folder, engine))
     if bundle.labels != ("lungs",):
         raise BundleError(f"{path} draws {', '.join(bundle.labels)}; a bundle with the one label 'lungs' is needed")
     return bundle
 
 
 def segment_lungs(
-    films: Sequence[Path] | Index,
+    films: "Sequence[Path] | Index",
     *,
     bundle: "SegmenterBundle | None" = None,
     heart: "SegmenterBundle | None" = None,
@@ -98,7 +103,7 @@ def segment_lungs(
             its own header does not call lateral or no chest film.
         processes: films decoded at once; default one a core.
     """
-    paths = [films.path(path) for path in films.films["path"]] if isinstance(films, Index) else list(films)
+    paths = list(films) if isinstance(films, Sequence) else [films.path(path) for path in films.films["path"]]
     used = bundle or lungs_bundle()
     read_as = (used.preprocess, *([heart.preprocess] if heart else []))
     batches = read_films(paths, read_as, at_once=AT_ONCE, processes=processes, stated=(View.FRONTAL,), gate=gate)
@@ -154,16 +159,3 @@ def lungs_of(
     sides = tell_sides(inside, threshold)
     right, left = (as_film(side) >= threshold for side in (sides.right, sides.left))
     return right, left & ~right
-
-
-def as_json(lungs: Lungs) -> dict[str, Any]:
-    """A result for machines: plain values, no masks."""
-    told: dict[str, Any] = {"film": str(lungs.film), "bundle": lungs.bundle_digest}
-    if lungs.refusal is not None:
-        return told | {"refused": lungs.refusal}
-    told |= {name: round(value, 6) for name, value in lungs.measures.items()}
-    if isinstance(lungs.heart_size, str):
-        told["no_ratio"] = lungs.heart_size
-    if lungs.heart_digest:
-        told["heart_bundle"] = lungs.heart_digest
-    return told | {"flags": list(lungs.flags)}

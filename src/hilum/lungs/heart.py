@@ -17,7 +17,7 @@ from hilum.errors import BundleError
 from hilum.preprocess import Mask
 
 if TYPE_CHECKING:
-    from hilum.bundle import SegmenterBundle
+    from hilum.bundle import Asked, SegmenterBundle
 
 RELEASED = "lesions"
 """The released bundle that draws hearts too."""
@@ -122,16 +122,17 @@ def _largest_piece(mask: Mask) -> Mask:
     return mask if count <= 1 else np.asarray(numbered == 1 + int(told[1:, cv2.CC_STAT_AREA].argmax()))
 
 
-def heart_bundle(path: Path | None = None) -> "SegmenterBundle":
+def heart_bundle(path: Path | None = None, *, engine: "Asked" = "auto") -> "SegmenterBundle":
     """The bundle that comes with hilum and draws hearts, or another that does.
 
     Raises:
         BundleError: it draws none.
         UsageError: none comes with this hilum.
     """
-    from hilum.bundle import load_segmenter, released
+    from hilum.bundle import load_segmenter, passed_or_exact, released
 
-    bundle = load_segmenter(path or released(RELEASED))
+    folder = path or released(RELEASED)
+    bundle = load_segmenter(folder, engine=passed_or_exact(folder, engine))
     if HEART not in bundle.labels:
         raise BundleError(f"{path} draws {', '.join(bundle.labels)}; a bundle with the label '{HEART}' is needed")
     return bundle

@@ -1,8 +1,9 @@
 """Lungs on disk: a PNG a film, overlays to look at, and one table."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 
 from hilum.files import written_aside
 from hilum.lungs.films import Lungs
-from hilum.lungs.heart import RATIO, HeartSize
+from hilum.lungs.heart import HeartSize
+from hilum.lungs.rows import MEASURES
 from hilum.pixels import read_film
 
-MEASURES = ("area_share", "right_share", "left_share", "balance", "border_share", "unsure_share", RATIO)
 COLUMNS = ("film", "mask", *MEASURES, "no_ratio", "flags", "refused", "bundle", "heart_bundle")
 OVERLAY_PX = 640
 """Longer side of an overlay."""
@@ -21,18 +22,6 @@ RIGHT_COLOUR, LEFT_COLOUR = (255, 190, 0), (0, 190, 255)
 """Blue, green, red: the right lung's outline is blue, the left lung's orange."""
 HEART_COLOUR, WIDTH_COLOUR = (150, 120, 255), (220, 220, 220)
 """The heart's outline is pink, the widths of its ratio and the midline are white."""
-
-
-def names_of(films: Iterable[Path]) -> Iterator[str]:
-    """A file name for each film's mask: its stem, with a number where another film has that stem."""
-    taken: set[str] = set()
-    for film in films:
-        name, number = film.stem, 1
-        while name in taken:
-            number += 1
-            name = f"{film.stem}-{number}"
-        taken.add(name)
-        yield f"{name}.png"
 
 
 def write_mask(lungs: Lungs, path: Path, *, sides: bool = False) -> None:
@@ -87,16 +76,15 @@ def _remarks(lungs: Lungs) -> list[str]:
     return [*lungs.flags, *([f"no cardiothoracic ratio: {lungs.heart_size}"] if lungs.heart_size else [])]
 
 
-def write_table(found: Sequence[tuple[Lungs, str | None]], path: Path) -> None:
-    """Write `COLUMNS` as CSV, a row a film; the mask's name beside each, none where it was refused."""
+def write_table(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write `COLUMNS` as CSV, a line for every row of `rows.row_of`; what is not there is empty."""
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
-        for lungs, mask in found:
-            shares = [f"{lungs.measures[name]:.4f}" if name in lungs.measures else "" for name in MEASURES]
-            told = [str(lungs.film), mask or "", *shares, lungs.heart_size if isinstance(lungs.heart_size, str) else ""]
-            told += ["; ".join(lungs.flags), lungs.refusal or "", lungs.bundle_digest, lungs.heart_digest or ""]
-            writer.writerow(told)
+        for row in rows:
+            told = {name: "" if row[name] is None else f"{row[name]:.4f}" for name in MEASURES}
+            told["flags"] = "; ".join(row["flags"])
+            writer.writerow([told.get(name, row[name] or "") for name in COLUMNS])
 
 
 def _write(picture: NDArray[np.uint8], path: Path) -> None:

@@ -15,10 +15,14 @@ LINE_PX = 24
 MARGIN_PX = 10
 
 
-def write_annotated(prediction: Prediction, folder: Path) -> Path:
+def write_annotated(prediction: Prediction, folder: Path, name: str | None = None) -> Path:
     """Draw a prediction with findings under its film and write `LABEL_PERCENT_NAME.png`.
 
-    A name already taken by another film gets a number.
+    Args:
+        prediction: of the film.
+        folder: to write to.
+        name: that no other film has, under which a picture is written over what is there; default the film's stem,
+            with a number where there is a picture of that name.
     """
     film = read_film(Path(prediction.film), at_least_px=WIDTH_PX)
     picture = Image.fromarray(np.rint(film.pixels * 255).astype(np.uint8)).convert("RGB")
@@ -32,7 +36,7 @@ def write_annotated(prediction: Prediction, folder: Path) -> Path:
         pen.text((MARGIN_PX, top + number * LINE_PX), line, fill="#c8d4d4", font=ImageFont.load_default(16))
     place = (MARGIN_PX, top + (len(lines) + 1) * LINE_PX)
     pen.text(place, DISCLAIMER, fill="#e0b050", font=ImageFont.load_default(14))
-    path = _free(folder, _name(prediction))
+    path = folder / f"{_named(prediction, name)}.png" if name else _free(folder, _named(prediction))
     with written_aside(path) as aside:
         sheet.save(aside)
     return path
@@ -47,10 +51,10 @@ def _words(label: str) -> str:
     return label.replace("_", " ")
 
 
-def _name(prediction: Prediction) -> str:
+def _named(prediction: Prediction, name: str | None = None) -> str:
     decided = next(finding for finding in prediction.findings if finding.label == prediction.decided)
     label = re.sub(r"[^\w.-]+", "-", decided.label)
-    return f"{label}_{round(100 * decided.probability):02d}_{Path(prediction.film).stem}"
+    return f"{label}_{round(100 * decided.probability):02d}_{name or Path(prediction.film).stem}"
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -15,8 +15,7 @@ from hilum.explain import Explanation
 from hilum.explain.judging import REDRAWN, Share, told_lungs, told_randomisation
 from hilum.explain.pictures import Tile, overlay, panels, sheet_of, tile_of, write_picture
 from hilum.explain.writing import as_json, write_tables
-from hilum.files import write_text
-from hilum.lungs.writing import names_of
+from hilum.files import names_of, write_text
 from hilum.report.films import choose_examples
 from hilum.report.html import render
 from hilum.report.tables import Grid
@@ -117,7 +116,7 @@ class Book:
 
     def __post_init__(self) -> None:
         names = names_of(case.path for case in self.cases)
-        self._of_path = {case.path: (case, Path(name).stem) for case, name in zip(self.cases, names, strict=True)}
+        self._of_path = {case.path: (case, name) for case, name in zip(self.cases, names, strict=True)}
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ Every file is written aside and renamed, so what is there is whole; a run that w
 from hilum.parallel import Watch, unwatched
 from hilum.run.elsewhere import evaluate_elsewhere, seen_in_training
 from hilum.run.folder import REFIT, Run, find_recipe
-from hilum.run.training import measure_floors, train_run
+from hilum.run.training import Order, measure_floors, train_run, train_runs
 from hilum.run.unseen import EVERYWHERE
 
 __all__ = [
     "EVERYWHERE",
     "REFIT",
+    "Order",
     "Run",
     "Watch",
     "evaluate_elsewhere",
@@ -29,5 +30,6 @@ __all__ = [
     "measure_floors",
     "seen_in_training",
     "train_run",
+    "train_runs",
     "unwatched",
 ]

@@ -1,9 +1,8 @@
 """From a recipe and a folder of films to an evaluated bundle; whatever a run's folder holds already is not redone."""
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,29 +14,66 @@ from safetensors.torch import load_file, save_file
 
 from hilum.bundle import WEIGHTS, Bundle, save_bundle
 from hilum.bundle.exporting import try_export
-from hilum.cache import ArrayView, FrameCache
+from hilum.cache import ArrayView
 from hilum.engine.eager import TorchEngine
-from hilum.errors import UsageError
+from hilum.errors import HilumError
 from hilum.evaluate import Score, evaluate, headline, save_evaluation, scores_table
-from hilum.files import write_json, write_text, written_aside
-from hilum.fitting import DONE, Division, Fitter
+from hilum.files import digest_of, write_json, written_aside
+from hilum.fitting import DONE, Division, Fitter, fit_together
 from hilum.floors import Fold, shortcut_floors
-from hilum.index import Index, build_index
-from hilum.lungs import before_drawing
+from hilum.index import Index
 from hilum.networks import check_weights
 from hilum.parallel import Watch, unwatched
 from hilum.provenance import describe_machine, describe_versions
 from hilum.recipe import Recipe, changes_of, parse_recipe
-from hilum.run.films import choose_films, lungs_account, with_lungs
-from hilum.run.folder import REFIT, UNSEEN, Run
+from hilum.run.films import lungs_account
+from hilum.run.folder import UNSEEN, Run
+from hilum.run.preparing import check_same_films, final_split, open_run, prepared, timed
 from hilum.run.reference import attach_reference
 from hilum.run.unseen import score_unseen
-from hilum.selection import TARGET, domains_of, select_films
-from hilum.sources import read_source
-from hilum.split import Split, SplitPlan, make_splits
-from hilum.train import is_leader, leader_first, wait_for_all
+from hilum.selection import TARGET, domains_of
+from hilum.split import Split
+from hilum.train import all_or_none, is_leader, leader_first
 
 THUMBNAIL_PX = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A run to be made."""
+
+    text: str
+    """The recipe's TOML."""
+    root: Path | None
+    """Folder the sources lie in; None with `given`."""
+    out: Path
+    """The run's folder."""
+    given: Index | None = None
+    """An index to select from, in place of reading the recipe's sources."""
+    watch: Watch = unwatched
+    """Told of every stage."""
+    for_use: bool = True
+    """Also make what the bundle is read with elsewhere: its export without torch, and what its intervals are told from.
+    A run that is only scored needs neither."""
+
+
+@dataclass
+class _Work:
+    """A run under way: which films, decoded, how they are divided, and who fits."""
+
+    order: Order
+    run: Run
+    watch: Watch
+    index: Index
+    frames: ArrayView
+    splits: list[Split]
+    final: Split
+    fitter: Fitter
+    seconds: dict[str, float]
+
+    @property
+    def todo(self) -> list[Split]:
+        return self.splits if self.final is self.splits[0] else [*self.splits, self.final]
 
 
 def train_run(
@@ -50,198 +86,195 @@ def train_run(
     watch: Watch = unwatched,
     for_use: bool = True,
 ) -> Run:
-    """Do what a recipe says, or go on where it was interrupted.
-
-    Args:
-        text: the recipe's TOML.
-        root: folder the sources lie in; None with `given`.
-        out: the run's folder.
-        given: an index to select from, in place of reading the recipe's sources.
-        processes: how many decode at once.
-        watch: told of every stage.
-        for_use: also make what the bundle is read with elsewhere: its export without torch, and what its intervals are
-            told from. A run that is only scored needs neither.
+    """Do what a recipe says, or go on where it was interrupted; the arguments are those of `Order` and `train_runs`.
 
     Raises:
         UsageError: `out` holds a run of another recipe.
     """
-    if not (out / "run.json").is_file():  # before an hour of reading films
-        network = parse_recipe(text).network
-        check_weights(network.backbone, network.weights)
-    run = _open(text, out)
-    _check_same_films(run, given)
-    if (out / "run.json").is_file():
-        return run
-    seconds: dict[str, float] = {}
+    order = Order(text=text, root=root, out=out, given=given, watch=watch, for_use=for_use)
+    [(_, made)] = train_runs([order], processes=processes)
+    if isinstance(made, HilumError):
+        raise made
+    return made
+
+
+def train_runs(
+    orders: Sequence[Order], *, processes: int | None = None, go_on: bool = False
+) -> Iterator[tuple[int, Run | HilumError]]:
+    """Make several runs, or go on where they were interrupted.
+
+    Heads on the same backbone's vectors are fitted in one pass over these, whichever run they belong to, and the floors
+    of runs on the same films and divisions are measured once.
+
+    Args:
+        orders: what to make.
+        processes: how many decode at once.
+        go_on: with the others where a run cannot be made; else none is begun after it.
+
+    Yields:
+        Each order's place and its run, or why there is none, as they come: those that share vectors one after another.
+    """
+    floors: dict[str, tuple[Score, ...]] = {}
+    for group in _sharing(orders):
+        begun: list[tuple[int, _Work | Run | HilumError]] = []
+        for place in group:
+            beside = next((work.fitter for _, work in begun if isinstance(work, _Work)), None)
+            try:
+                begun.append((place, _begun(orders[place], processes, beside)))
+            except HilumError as error:
+                begun.append((place, error))
+                if not go_on:
+                    break
+        _fit_heads([work for _, work in begun if isinstance(work, _Work)])
+        for place, work in begun:
+            made = _made(work, floors, processes)
+            yield place, made
+            if isinstance(made, HilumError) and not go_on:
+                return
+
+
+def _made(
+    work: _Work | Run | HilumError, floors: dict[str, tuple[Score, ...]], processes: int | None
+) -> Run | HilumError:
+    if not isinstance(work, _Work):
+        return work
+    try:
+        return _finished(work, floors, processes)
+    except HilumError as error:
+        return error
+
+
+def _sharing(orders: Sequence[Order]) -> list[list[int]]:
+    """Places of orders whose heads may read the same vectors; of every other order by itself."""
+    groups: dict[object, list[int]] = {}
+    for place, order in enumerate(orders):
+        try:
+            recipe = parse_recipe(order.text)
+        except HilumError:  # told when its turn comes
+            groups[place] = [place]
+            continue
+        network = recipe.network.model_dump(mode="json", exclude={"hidden", "dropout", "standardise", "project"})
+        key = (
+            place if recipe.network.trains_backbone else digest_of([network, recipe.preprocess.model_dump(mode="json")])
+        )
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _begun(order: Order, processes: int | None, beside: Fitter | None) -> _Work | Run:
+    """All that comes before fitting; the run itself where it is finished."""
     with leader_first():
-        index, frames, splits = _prepared(run, root, given, processes, watch, seconds)
-        final = _final(run, index.films, splits)
-        todo = splits if final is splits[0] else [*splits, final]
-        with _timed(seconds, "features"):
-            fitter = Fitter(run.recipe, index.films, frames)
-            with watch("compute features" if fitter.frozen else "load network") as progress:
-                fitter.prepare(todo, progress)
-    with _timed(seconds, "train"):
-        _train(run, fitter, todo, final, watch)
-    if is_leader():
-        fitter.classifier.load_state_dict(load_file(_place(run, final) / WEIGHTS))
-        last = Division.load(_place(run, final))
-        with _timed(seconds, "evaluate"), watch("evaluate") as progress:
-            _judge(run, index, frames, splits, last)
+        if not (order.out / "run.json").is_file():  # before an hour of reading films
+            network = parse_recipe(order.text).network
+            check_weights(network.backbone, network.weights)
+        run = open_run(order.text, order.out)
+        check_same_films(run, order.given)
+        if (order.out / "run.json").is_file():
+            return run
+        return _prepared(order, run, processes, beside)
+
+
+def _prepared(order: Order, run: Run, processes: int | None, beside: Fitter | None) -> _Work:
+    watch, seconds = order.watch if is_leader() else unwatched, dict[str, float]()
+    index, frames, splits = prepared(run, order.root, order.given, processes, watch, seconds)
+    final = final_split(run, index.films, splits)
+    with timed(seconds, "features"):
+        fitter = Fitter(run.recipe, index.films, frames, beside=beside)
+        work = _Work(order, run, watch, index, frames, splits, final, fitter, seconds)
+        with watch("compute features" if fitter.frozen else "load network") as progress:
+            fitter.prepare(work.todo, progress, compared=final)
+    return work
+
+
+def _fit_heads(works: Sequence[_Work]) -> None:
+    """Fit the heads of all divisions not yet done; the first run's account tells what that took."""
+    waiting = [(work.fitter, [split for split in work.todo if not _done(work, split)]) for work in works]
+    if any(fitter.frozen and splits for fitter, splits in waiting):
+        with timed(works[0].seconds, "train"), works[0].watch("fit heads") as progress:
+            fit_together(waiting)
             progress(1, 1)
-        with _timed(seconds, "bundle"):
-            bundle = _release(run, index, fitter, last, fitter.notes(final))
-        not_exported: dict[str, str] = {}
-        if for_use:
-            with _timed(seconds, "export"):
-                not_exported = try_export(run.folder / "bundle")
-            with _timed(seconds, "reference"):
-                attach_reference(run, films=index, processes=processes)
-        if run.recipe.unseen:
-            unseen = score_unseen(run.recipe, index, bundle, final, watch)
-            with written_aside(out / UNSEEN) as aside:
-                unseen.to_csv(aside, index=False)
-        account = {**bundle.provenance, **not_exported, "seconds": seconds}
-        write_json(out / "run.json", account)  # says that the run is finished
-        for weights in (out / "divisions").glob(f"*/{WEIGHTS}"):
-            weights.unlink()  # the bundle holds them now
-    wait_for_all()
-    return Run(out)
 
 
-def _open(text: str, out: Path) -> Run:
-    recipe = parse_recipe(text)
-    file = out / "recipe.toml"
-    begun = (out / "index.parquet").is_file()
-    if begun and file.is_file() and Run(out).recipe.digest != recipe.digest:
-        raise UsageError(f"{out} holds a run of another recipe; choose another --out or remove that folder")
-    write_text(file, text)
-    return Run(out)
+def _finished(work: _Work, floors: dict[str, tuple[Score, ...]], processes: int | None) -> Run:
+    """All that comes after fitting heads; `floors` remembers what was measured for other runs."""
+    with all_or_none():
+        with timed(work.seconds, "train"):
+            _train(work)
+        if is_leader():
+            _account(work, floors, processes)
+    return work.run
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 2)
+def _account(work: _Work, floors: dict[str, tuple[Score, ...]], processes: int | None) -> None:
+    """Evaluate, bundle and say that the run is finished."""
+    run, fitter, final, watch, seconds = work.run, work.fitter, work.final, work.watch, work.seconds
+    fitter.classifier.load_state_dict(load_file(_place(run, final) / WEIGHTS))
+    last = Division.load(_place(run, final))
+    with timed(seconds, "evaluate"), watch("evaluate") as progress:
+        _judge(work, last, floors)
+        progress(1, 1)
+    with timed(seconds, "bundle"):
+        bundle = _release(run, work.index, fitter, last, final)
+    not_exported: dict[str, str] = {}
+    if work.order.for_use:
+        with timed(seconds, "export"):
+            not_exported = try_export(run.folder / "bundle")
+        with timed(seconds, "reference"):
+            attach_reference(run, films=work.index, processes=processes)
+    if run.recipe.unseen:
+        unseen = score_unseen(run.recipe, work.index, bundle, final, watch)
+        with written_aside(run.folder / UNSEEN) as aside:
+            unseen.to_csv(aside, index=False)
+    write_json(run.folder / "run.json", {**bundle.provenance, **not_exported, "seconds": seconds})  # finished
+    for weights in (run.folder / "divisions").glob(f"*/{WEIGHTS}"):
+        weights.unlink()  # the bundle holds them now
 
 
-def _check_same_films(run: Run, given: Index | None) -> None:
-    """Refuse to go on with other films than a run began with."""
-    file = run.folder / "index.parquet"
-    if given is None or not file.is_file():
-        return
-    if select_films(given, run.recipe).digest != before_drawing(Index.load(file)).digest:
-        raise UsageError(f"{run.folder} holds a run on other films; choose another --out or remove that folder")
-
-
-def _prepared(
-    run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch, seconds: dict[str, float]
-) -> tuple[Index, ArrayView, list[Split]]:
-    """Which films, decoded, and how they are divided."""
-    with _timed(seconds, "index"):
-        index = _indexed(run, root, given, processes, watch)
-        splits = _splits(run, index.films)
-    with _timed(seconds, "decode"), watch("decode films") as progress:
-        cache = FrameCache(run.recipe.preprocess)
-        cache.fill(index.films, index.root, processes=processes, progress=progress)
-    return index, cache.view(index.films, index.root), splits
-
-
-def _indexed(run: Run, root: Path | None, given: Index | None, processes: int | None, watch: Watch) -> Index:
-    """The run's index with targets: as saved, or selected from the given one or from the recipe's sources."""
-    file = run.folder / "index.parquet"
-    if file.is_file():
-        begun = Index.load(file, root=given.root if given else root)
-        drawn = with_lungs(begun, run.recipe, processes=processes, watch=watch)
-        if drawn.digest != begun.digest:
-            raise UsageError(
-                f"{run.folder} holds a run begun with lungs that another bundle drew; choose another --out or remove "
-                "that folder"
-            )
-        return drawn
-    index = given or _read_sources(run.recipe, root, processes, watch)
-    chosen = choose_films(index, run.recipe, processes=processes, watch=watch)
-    chosen.save(file)
-    return chosen
-
-
-def _read_sources(recipe: Recipe, root: Path | None, processes: int | None, watch: Watch) -> Index:
-    if root is None or not recipe.films.sources:
-        raise UsageError("the recipe names no sources; give an index of your films with --index FILE")
-    records = [record for source in recipe.films.sources for record in read_source(source, root)]
-    with watch("check films") as progress:
-        return build_index(records, root, processes=processes, progress=progress)
-
-
-def _splits(run: Run, films: pd.DataFrame) -> list[Split]:
-    """The recipe's divisions in their order: as saved where they were, for a person may have changed a file."""
-    folder = run.folder / "splits"
-    splits = []
-    for made in make_splits(films, run.recipe.split, domains=domains_of(films, run.recipe.films.domain)):
-        file = folder / f"{made.name}.csv"
-        if not file.is_file():
-            made.save(folder)
-        splits.append(Split.load(file))
-    return splits
-
-
-def _train(run: Run, fitter: Fitter, todo: Sequence[Split], final: Split, watch: Watch) -> None:
+def _train(work: _Work) -> None:
     """Fit every division not yet done; the weights of the one to release are kept."""
-    with watch("train") as progress:
-        for number, split in enumerate(todo, 1):
-            _fit(run, fitter, split, watch, keep_weights=split is final)
-            progress(number, len(todo))
+    with work.watch("train") as progress:
+        for number, split in enumerate(work.todo, 1):
+            if not _done(work, split):
+                _fit(work, split)
+            progress(number, len(work.todo))
 
 
 def _place(run: Run, split: Split) -> Path:
     return run.folder / "divisions" / split.name
 
 
-def _fit(run: Run, fitter: Fitter, split: Split, watch: Watch, *, keep_weights: bool) -> None:
-    place = _place(run, split)
-    if (place / DONE).is_file() and (not keep_weights or (place / WEIGHTS).is_file()):
-        return
-    with nullcontext(None) if fitter.frozen else watch(f"train {split.name}") as progress:
+def _done(work: _Work, split: Split) -> bool:
+    place = _place(work.run, split)
+    return (place / DONE).is_file() and (split is not work.final or (place / WEIGHTS).is_file())
+
+
+def _fit(work: _Work, split: Split) -> None:
+    place, fitter = _place(work.run, split), work.fitter
+    with nullcontext(None) if fitter.frozen else work.watch(f"train {split.name}") as progress:
         division = fitter.fit(split, checkpoint=place / "checkpoint.pt", progress=progress)
     if not is_leader():
         return
-    if keep_weights:
+    if split is work.final:
         with written_aside(place / WEIGHTS) as aside:
             save_file({name: value.contiguous() for name, value in fitter.classifier.state_dict().items()}, aside)
-    if run.recipe.oversampling.copies:
+    if work.run.recipe.oversampling.copies:
         with written_aside(place / "copies.csv") as aside:
             fitter.copies(split).to_csv(aside, index=False)
     division.save(place)
 
 
-def _final(run: Run, films: pd.DataFrame, splits: Sequence[Split]) -> Split:
-    """The division whose weights are released: the only one, or of several folds a refit on all but a tune fold."""
-    plan = run.recipe.split
-    if plan.method == "fractions" or plan.tests_by_date:
-        return splits[0]
-    whole = SplitPlan(
-        tune=plan.tune,
-        test=0.0,
-        seeds=plan.seeds[:1],
-        hold_out_sources=plan.hold_out_sources,
-        hold_out_domains=plan.hold_out_domains,
-        class_equal=plan.class_equal,
-    )
-    domains = domains_of(films, run.recipe.films.domain)
-    refit = replace(make_splits(films, whole, domains=domains)[0], number=REFIT)
-    refit.save(run.folder / "splits")
-    return refit
-
-
-def _judge(run: Run, index: Index, frames: ArrayView, splits: Sequence[Split], last: Division) -> None:
+def _judge(work: _Work, last: Division, floors: dict[str, tuple[Score, ...]]) -> None:
     """Pool what was tested, measure the floors on the same folds, evaluate, save."""
-    tested = [Division.load(_place(run, split)).predictions for split in splits]
+    run, index = work.run, work.index
+    tested = [Division.load(_place(run, split)).predictions for split in work.splits]
     tested = [table[table["fold"] == "test"] for table in tested]
     tested.append(last.predictions[last.predictions["fold"] == "external"])
     predictions = pd.concat([table for table in tested if len(table)], ignore_index=True)
     with written_aside(run.folder / "predictions.parquet") as aside:
         predictions.to_parquet(aside, index=False)
+    asked = _floors_asked(work)
+    if asked not in floors:
+        floors[asked] = measure_floors(run.recipe, index.films, work.frames, work.splits)
     evaluation = evaluate(
         predictions,
         index.films,
@@ -250,12 +283,22 @@ def _judge(run: Run, index: Index, frames: ArrayView, splits: Sequence[Split], l
         temperature=last.temperature,
         index_digest=index.digest,
         bundle_digest=None,
-        floors=measure_floors(run.recipe, index.films, frames, splits),
+        floors=floors[asked],
         resamples=run.recipe.judgement.resamples,
     )
     save_evaluation(evaluation, run.folder / "evaluation.json")
     with written_aside(run.folder / "scores.csv") as aside:
         scores_table(evaluation).to_csv(aside, index=False)
+
+
+def _floors_asked(work: _Work) -> str:
+    """What the floors depend on, in one digest: films, frames, divisions, classes, domains and resamples."""
+    recipe = work.run.recipe
+    divided = [
+        [split.seed, *map(str, split.table["image_id"]), *map(str, split.table["fold"])] for split in work.splits
+    ]
+    told = [recipe.class_names, recipe.films.domain, recipe.judgement.resamples, recipe.preprocess.geometry_digest]
+    return digest_of([work.index.digest, list(work.frames.keys), divided, told])
 
 
 def measure_floors(
@@ -290,8 +333,8 @@ def thumbnails(frames: ArrayView, *, at_once: int = 256) -> NDArray[np.uint8]:
     return small
 
 
-def _release(run: Run, index: Index, fitter: Fitter, last: Division, notes: Sequence[str]) -> Bundle:
-    evaluation = run.evaluation
+def _release(run: Run, index: Index, fitter: Fitter, last: Division, final: Split) -> Bundle:
+    evaluation, halving, notes = run.evaluation, fitter.halving(final), fitter.notes(final)
     provenance: dict[str, Any] = {
         "versions": describe_versions(),
         "machine": describe_machine(),
@@ -307,8 +350,11 @@ def _release(run: Run, index: Index, fitter: Fitter, last: Division, notes: Sequ
     }
     if run.recipe.preprocess.masks == "made":
         provenance["lungs"] = lungs_account(index)
+    if halving:
+        provenance["bfloat16_vectors"] = halving.account
+        notes += halving.problems
     if notes:
-        provenance["notes"] = list(notes)
+        provenance["notes"] = notes
     return save_bundle(
         Bundle(
             title=run.recipe.title,

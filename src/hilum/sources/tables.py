@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, cast
 from xml.etree import ElementTree as ET
 
@@ -16,6 +16,9 @@ from hilum.errors import DataError
 FILM_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".bmp", ".tif", ".tiff", ".webp"})
 DEFECT = "table_defect"
 """The key under which `read_rows` says that a row did not fit its header."""
+
+DICOM_MAGIC = 132
+"""First bytes of a file that tell whether it is DICOM."""
 
 _NOT_FILMS = frozenset(
     {".csv", ".tsv", ".txt", ".md", ".json", ".xlsx", ".xls", ".pdf", ".xml", ".zip", ".gz", ".html"}
@@ -114,16 +117,28 @@ def films_under(folder: Path) -> list[Path]:
 
 
 def _is_film(path: Path, folder: Path) -> bool:
-    parts = path.relative_to(folder).parts
-    if any(part.startswith((".", "__MACOSX")) or part.lower().endswith("masks") for part in parts):
+    named = film_by_name(path.relative_to(folder).parts)
+    if named is False or not path.is_file():
         return False
-    suffix = path.suffix.lower()
-    if suffix in FILM_SUFFIXES:
-        return path.is_file()
-    if suffix in _NOT_FILMS or not path.is_file():
-        return False
+    if named:
+        return True
     with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+        return is_dicom(stream.read(DICOM_MAGIC))
+
+
+def film_by_name(inside: Sequence[str]) -> bool | None:
+    """Whether a file is a film, told from the parts of its path in a folder; None where only its first bytes tell."""
+    if any(part.startswith((".", "__MACOSX")) or part.lower().endswith("masks") for part in inside):
+        return False
+    suffix = PurePath(inside[-1]).suffix.lower()
+    if suffix in FILM_SUFFIXES:
+        return True
+    return False if suffix in _NOT_FILMS else None
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file that begins with these `DICOM_MAGIC` bytes is a DICOM file."""
+    return start[128:DICOM_MAGIC] == b"DICM"
 
 
 def one_folder(root: Path, *candidates: str) -> Path | None:

@@ -17,7 +17,7 @@ from hilum.parallel import Progress
 from hilum.recipe.frames import FrameRecipe
 from hilum.train.checkpoint import Training, load_checkpoint
 from hilum.train.epochs import Best, Fitted, learning_rate, make_optimiser, set_rate
-from hilum.train.loop import Row, batches_of, precision_of, run_epochs, share_of
+from hilum.train.loop import Row, batches_of, precision_of, run_epochs, settle_draws, share_of
 from hilum.train.processes import make_fabric
 
 AnyRecipe = TypeVar("AnyRecipe", bound=FrameRecipe)
@@ -103,7 +103,7 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
 
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
-        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        settle_draws(self.fabric, self.seed, epoch)
         self.begin()
         schedule, count = self.recipe.schedule, len(self.films.train)
         batches = batches_of(count, schedule, self.seed, epoch)
@@ -111,13 +111,16 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
         for number, places in enumerate(batches):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(self.films.train[share_of(self.fabric, places)], epoch) * len(places)
+            total += self._step(self.films.train[places], epoch) * len(places)
         mean: Any = self.fabric.all_reduce(total / count, reduce_op="mean")
         return float(mean), rate
 
-    def _step(self, rows: NDArray[np.int64], epoch: int) -> Tensor:
+    def _step(self, batch: NDArray[np.int64], epoch: int) -> Tensor:
+        """One step on a batch: this process's part of it. A loss that is no mean over films differs a little there."""
+        mine, factor = share_of(self.fabric, np.ones(len(batch)))
+        rows = batch[mine]
         views = [seed_of(self.seed, self.films.frames.keys[row], epoch) for row in rows.tolist()]
-        loss = self.loss_of(rows, views)
+        loss = self.loss_of(rows, views) * factor
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()

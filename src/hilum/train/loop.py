@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
@@ -61,11 +62,31 @@ def batches_of(films: int, schedule: Schedule, seed: int, epoch: int) -> list[ND
     return np.array_split(order, math.ceil(films / schedule.batch_films))
 
 
-def share_of(fabric: Fabric, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """This process's part of a batch; some films occur twice where they do not divide evenly."""
+def share_of(fabric: Fabric, weights: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], float]:
+    """This process's part of a batch, each film being in one process's, and what its loss is multiplied by.
+
+    Processes' gradients are averaged, and their parts may hold unequal weights. A mean loss over a part, times the
+    number returned, averaged over processes, is the mean over the batch.
+
+    Args:
+        fabric: this process's.
+        weights: (N,) of the batch's films in its mean loss.
+
+    Returns:
+        Places in the batch, and the factor. Of fewer films than processes those that are left over take the first film
+        with factor 0.
+    """
     world = fabric.world_size
-    even = np.resize(places, math.ceil(len(places) / world) * world)
-    return even[fabric.global_rank :: world]
+    mine = np.arange(fabric.global_rank, len(weights), world)
+    if not len(mine):
+        return np.zeros(1, np.int64), 0.0
+    return mine, 1.0 if world == 1 else float(weights[mine].sum() * world / weights.sum())
+
+
+def settle_draws(fabric: Fabric, seed: int, epoch: int) -> None:
+    """Seed what layers draw in an epoch: of each process its own, the first's being that of a process alone."""
+    rank = fabric.global_rank
+    torch.manual_seed(seed_of(seed, "epoch", epoch, *([rank] if rank else [])))
 
 
 def precision_of(fabric: Fabric) -> str:

@@ -34,7 +34,7 @@ from hilum.train.epochs import (
     make_optimiser,
     set_rate,
 )
-from hilum.train.loop import Row, batches_of, precision_of, run_epochs, share_of
+from hilum.train.loop import Row, batches_of, precision_of, run_epochs, settle_draws, share_of
 from hilum.train.processes import make_fabric
 from hilum.train.weighing import Loss
 
@@ -136,7 +136,7 @@ class _NetworkFit:
 
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
-        torch.manual_seed(seed_of(self.seed, "epoch", epoch))
+        settle_draws(self.fabric, self.seed, epoch)
         training_mode(self.classifier, self.stage.thawed)
         schedule = self.stage.schedule
         batches = batches_of(len(self.folds.train), schedule, self.seed, epoch)
@@ -144,15 +144,17 @@ class _NetworkFit:
         for number, places in enumerate(batches):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(share_of(self.fabric, places), epoch) * len(places)
+            total += self._step(places, epoch) * len(places)
         mean: Any = self.fabric.all_reduce(total / len(self.folds.train), reduce_op="mean")
         return float(mean), rate
 
     def _step(self, places: NDArray[np.int64], epoch: int) -> Tensor:
-        """One step on training films, by their places in the train fold."""
-        rows = self.folds.train[places]
+        """One step on a batch of training films, by their places in the train fold: this process's part of it."""
+        batch = self.folds.train[places]
+        mine, factor = share_of(self.fabric, self.loss.weights(self.targets[batch], batch).numpy())
+        places, rows = places[mine], batch[mine]
         logits = self.network(self._as_films(self._changed(places, epoch)))
-        loss = self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows)
+        loss = self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows) * factor
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()

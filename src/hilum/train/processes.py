@@ -5,10 +5,16 @@ The processes of one training must see the same folder of results: the first pre
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import distributed
+
+from hilum.errors import HilumError
 
 
 def is_leader() -> bool:
@@ -18,15 +24,65 @@ def is_leader() -> bool:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """Let the first process through the block before the others, who then find what it left on disk."""
-    with make_fabric("float32").rank_zero_first() if _several() else nullcontext():
+    """Let the first process through the block before the others, who then find what it left on disk.
+
+    The others do not begin it where the first failed; what fails in any process is raised in all.
+    """
+    if not _several():
         yield
+        return
+    _everybody()  # all at once, before one of them is away for an hour
+    failed: HilumError | None = None
+    if not is_leader():
+        _agree(None)
+    try:
+        yield
+    except HilumError as error:
+        failed = error
+    if is_leader():
+        _agree(failed)
+    _agree(failed)
 
 
-def wait_for_all() -> None:
-    """Return when every process has come here."""
-    if _several():
-        make_fabric("float32").barrier()
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Wait for every process at the end of the block; a `HilumError` that one of them raised in it is raised in all.
+
+    A process that goes on by itself would leave the others waiting. Where the block has steps that all take together
+    (those of a training), only errors that all of them raise may come out of these. Whatever is no `HilumError` ends
+    the process, and `torchrun` then ends the others.
+    """
+    if not _several():
+        yield
+        return
+    _everybody()
+    failed: HilumError | None = None
+    try:
+        yield
+    except HilumError as error:
+        failed = error
+    _agree(failed)
+
+
+def _agree(failed: HilumError | None) -> None:
+    """Hear from every process what failed there.
+
+    Raises:
+        HilumError: the first one's that failed, in every process.
+    """
+    told: list[HilumError | None] = [None] * int(os.environ["WORLD_SIZE"])
+    distributed.all_gather_object(told, failed, group=_everybody())
+    for error in told:
+        if error is not None:
+            raise error
+
+
+@cache
+def _everybody() -> Any:
+    """All processes, who wait for one another however long one of them takes."""
+    make_fabric("float32")
+    group: Any = distributed.new_group(backend="gloo", timeout=timedelta(days=10_000))
+    return group
 
 
 def _several() -> bool:

@@ -45,6 +45,10 @@ class Loss:
         weights = self.by_film[rows].to(logits.device)
         return functional.cross_entropy(logits, targets, reduction="none") @ weights / weights.sum()
 
+    def weights(self, targets: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """(N,) of films by their class numbers (N,) and row numbers (N,): what `__call__` takes the mean with."""
+        return self.by_class[targets] if self.by_film is None else self.by_film[rows]
+
     def by_cell(self, logits: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean loss of each cell, (cells,); NaN where a cell has no film among these."""
         losses = functional.cross_entropy(logits, targets, reduction="none").double().numpy()
