@@ -42,8 +42,7 @@ format: install  ## put style right
 	$(BIN)/ruff check --fix .
 
 bench: install  ## what is fast and what is not, measured here
-	$(BIN)/python benchmarks/decode.py
-	$(BIN)/python benchmarks/index_growth.py
+	$(BIN)/python benchmarks/run.py
 
 docs: install  ## write the reference pages that are made from the code
 	$(BIN)/python docs/make_reference.py

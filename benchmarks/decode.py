@@ -4,92 +4,127 @@
 
 Both sides run in turn within one process and on one thread, so that whatever else the machine does falls on both; the
 ratio is taken round by round. OpenCV's default resizing does not average and so aliases; against `INTER_AREA` both
-sides do the same work. Without --films the films are drawn; with it, JPEGs of that folder are enlarged to the sizes
+sides do the same work. Without --films the films are drawn; with it, films of that folder are enlarged to the sizes
 below, which makes them smoother than films of that size are. Goal: 1.6 times as fast per core.
 """
 
 import argparse
-import time
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from films import grey_films
+from measuring import Ratio, Result, Row, Table, Timings, interleaved, parser
 
 from hilum.pixels import fit, read_film
+from hilum.pixels.raster import reduction
 
-SIZE_PX = 224
+SIDE_PX = 224
 SIZES = {"0.3 megapixels": (512, 640), "1.5 megapixels": (1096, 1368), "9 megapixels": (3000, 3000)}
+THEIRS, AREA, OURS = "opencv", "opencv, area", "hilum"
+QUALITY = 92
+GOAL = 1.6
+COUNT = 4
 
 
-def drawn(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    """A film-like picture: broad shades, ribs, and the noise of a detector."""
-    y, x = np.mgrid[0 : 1 : complex(height), 0 : 1 : complex(width)]
-    lungs = np.exp(-(((x - 0.3) / 0.13) ** 2) - ((y - 0.5) / 0.3) ** 2) + np.exp(
-        -(((x - 0.7) / 0.13) ** 2) - ((y - 0.5) / 0.3) ** 2
-    )
-    ribs = 0.06 * np.sin(40 * y + 12 * (x - 0.5) ** 2)
-    noise = np.random.default_rng(seed).normal(0, 0.008, (height, width))
-    return np.clip(255 * (0.75 - 0.5 * lungs + ribs + noise), 0, 255).astype(np.uint8)
+def encoded(folder: Path | None, height: int, width: int, *, colour: bool) -> list[bytes]:
+    """JPEG files of that size."""
+    films = grey_films(folder, COUNT, height=height, width=width)
+    if folder is not None:
+        films = [cv2.resize(film, (width, height), interpolation=cv2.INTER_CUBIC) for film in films]
+    channels = [np.dstack([film] * 3) if colour else film for film in films]
+    return [cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes() for film in channels]
 
 
-def films(folder: Path | None, height: int, width: int, *, colour: bool, count: int = 4) -> list[bytes]:
-    """JPEG files of that size, quality 92."""
-    if folder is None:
-        pictures = [drawn(height, width, seed) for seed in range(count)]
-    else:
-        paths = sorted(folder.rglob("*.jp*g"))
-        chosen = paths[:: max(1, len(paths) // count)][:count]
-        pictures = [
-            cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (width, height), interpolation=cv2.INTER_CUBIC)
-            for path in chosen
-        ]
-    channels = [np.dstack([picture] * 3) if colour else picture for picture in pictures]
-    return [cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes() for picture in channels]
+def with_opencv(data: list[bytes], interpolation: int) -> Callable[[], object]:
+    """Colour, all pixels, then resized."""
+
+    def one(film: bytes) -> object:
+        picture = cv2.imdecode(np.frombuffer(film, np.uint8), cv2.IMREAD_COLOR)
+        return cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=interpolation).astype(np.float32) / 255
+
+    return lambda: [one(film) for film in data]
 
 
-def with_opencv(interpolation: int) -> Callable[[bytes], object]:
-    def decode(data: bytes) -> object:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        return cv2.resize(picture, (SIZE_PX, SIZE_PX), interpolation=interpolation).astype(np.float32) / 255
-
-    return decode
+def with_hilum(data: list[bytes]) -> Callable[[], object]:
+    """Grey, reduced while it is decoded where that does no harm, then averaged."""
+    return lambda: [fit(read_film(film, at_least_px=SIDE_PX).pixels, SIDE_PX) for film in data]
 
 
-def with_hilum(data: bytes) -> object:
-    return fit(read_film(data, at_least_px=SIZE_PX).pixels, SIZE_PX)
+def timings_of(data: list[bytes], rounds: int) -> Timings:
+    """All ways over the same files."""
+    ways = {
+        THEIRS: with_opencv(data, cv2.INTER_LINEAR),
+        AREA: with_opencv(data, cv2.INTER_AREA),
+        OURS: with_hilum(data),
+    }
+    return interleaved(ways, rounds=rounds, warm_up=2)
 
 
-def timed(decode: Callable[[bytes], object], data: list[bytes]) -> float:
-    """Milliseconds of processor time a film."""
-    start = time.process_time()
-    for film in data:
-        decode(film)
-    return 1000 * (time.process_time() - start) / len(data)
+def rows_of(name: str, size: tuple[int, int], timings: Timings) -> list[Row]:
+    """Against OpenCV's default, which is what notebooks use, and against OpenCV averaging as hilum does."""
+    by = reduction(size[1], size[0], SIDE_PX)
+    reduced = f"reduced {by} times while it is decoded" if by > 1 else "too small to be reduced while it is decoded"
+    costs = 1000 / COUNT * (median(timings, AREA) - median(timings, THEIRS))
+    whys = {
+        THEIRS: f"a film of {size[1]} x {size[0]} is {reduced}; OpenCV's default skips most pixels, and aliases: "
+        f"averaging them would cost it {costs:.1f} ms more",
+        AREA: f"a film of {size[1]} x {size[0]} is {reduced}",
+    }
+    whats = {THEIRS: f"decode + resize to {SIDE_PX}", AREA: f"decode + average to {SIDE_PX}"}
+    peers = {THEIRS: "cv2 colour decode + resize", AREA: "cv2 colour decode + resize with INTER_AREA"}
+    return [
+        Row.of(
+            f"{whats[theirs]}, {name}",
+            peers[theirs],
+            timings,
+            ours=OURS,
+            theirs=theirs,
+            unit="ms a film",
+            scale=1000 / COUNT,
+            goal=GOAL,
+            why=whys[theirs],
+        )
+        for theirs in (THEIRS, AREA)
+    ]
+
+
+def median(timings: Timings, way: str) -> float:
+    """Seconds of the processor."""
+    return statistics.median(timings.seconds(way))
+
+
+def line_of(name: str, timings: Timings) -> tuple[str, ...]:
+    """Milliseconds of each way, and both ratios."""
+    medians = [Ratio.of(1000 / COUNT * one for one in timings.seconds(way)) for way in (THEIRS, AREA, OURS)]
+    return (name, *(f"{one.median:.2f}" for one in medians), *(str(timings.ratio(way, OURS)) for way in (THEIRS, AREA)))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=Path, help="folder of JPEGs to enlarge; drawn films without it")
-    parser.add_argument("--rounds", type=int, default=40)
-    options = parser.parse_args()
+    options = asked()
     cv2.setNumThreads(1)
-    ways = {
-        "opencv": with_opencv(cv2.INTER_LINEAR),
-        "opencv, area": with_opencv(cv2.INTER_AREA),
-        "hilum": with_hilum,
-    }
-    print(f"{'films':28} {'opencv':>8} {'+ area':>8} {'hilum':>8}   ms; ratio to opencv, to opencv with area (10-90 %)")
-    for size, (height, width) in SIZES.items():
+    rows: list[Row] = []
+    lines = []
+    for size_name, size in SIZES.items():
         for colour in (False, True):
-            data = films(options.films, height, width, colour=colour)
-            rounds = np.array([[timed(way, data) for way in ways.values()] for _ in range(options.rounds + 2)])[2:]
-            medians = np.median(rounds, axis=0)
-            ratios = [np.percentile(rounds[:, side] / rounds[:, 2], [50, 10, 90]) for side in (0, 1)]
-            told = "   ".join(f"{middle:4.2f} ({low:4.2f}-{high:4.2f})" for middle, low, high in ratios)
-            name = f"{size}, {'colour' if colour else 'grey'} JPEG"
-            print(f"{name:28} {medians[0]:8.2f} {medians[1]:8.2f} {medians[2]:8.2f}   {told}")
+            name = f"{size_name}, {'colour' if colour else 'grey'} JPEG"
+            timings = timings_of(encoded(options.films, *size, colour=colour), options.rounds)
+            rows += [] if colour else rows_of(name, size, timings)
+            lines.append(line_of(name, timings))
+    columns = ("films", "opencv, ms", "+ area", "hilum", "opencv over hilum", "opencv with area over hilum")
+    table = Table("One film on one thread, processor", columns, tuple(lines))
+    Result.of("decode", str(__doc__), rows, options, tables=[table]).deliver(options)
+
+
+def asked() -> argparse.Namespace:
+    made = parser(__doc__, threads=1)
+    made.add_argument("--films", type=Path, help="folder of films to enlarge; drawn films without it")
+    made.add_argument("--rounds", type=int, help="default 40, 5 with --quick")
+    options = made.parse_args()
+    options.rounds = options.rounds or (5 if options.quick else 40)
+    return options
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How time and memory grow with the number of films: the table, its groups, the split, the description.
 
-    python benchmarks/index_growth.py [--films 1000 10000 100000]
+    python benchmarks/index_growth.py [--films 1000 10000 100000] [--rounds 3]
 
 No file is opened: what sources say and what opening the films would tell is fabricated, so that what is measured is
 hilum's own work. A third of the patients has two films, a hundredth of the films are copies of the same bytes, another
@@ -15,7 +15,6 @@ than 1 GB and growth no faster than linear (exponent about 1) at 100,000 films.
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from measuring import Ratio, Result, Row, Table, parser
+from peers import apart
 
 from hilum import duplicates
 from hilum.checks import Facts
@@ -36,6 +37,10 @@ Made = TypeVar("Made")
 
 ROOT = Path("/films")
 SET_BITS = 0.338
+PEAK = "peak MB"
+LIMIT_MB = 1000.0
+LINEAR = 0.8
+"""Time a row at the second largest size over that at the largest; 1 is linear, and some stages sort."""
 LABELS = ("covid19", "pneumonia", "normal", "effusion", "edema", "nodule")
 
 
@@ -99,9 +104,9 @@ def measured(films: int) -> dict[str, float]:
     seconds: dict[str, float] = {}
 
     def timed(stage: str, work: Callable[[], Made]) -> Made:
-        start = time.perf_counter()
+        start = time.process_time()
         made = work()
-        seconds[stage] = time.perf_counter() - start
+        seconds[stage] = time.process_time() - start
         return made
 
     said, told = list(records(films)), list(facts(films))
@@ -119,29 +124,87 @@ def measured(films: int) -> dict[str, float]:
         file = Path(folder) / "index.parquet"
         timed("save", lambda: index.save(file))
         timed("load", lambda: Index.load(file))
-    return seconds | {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return seconds | {PEAK: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def rows_of(sizes: list[int], rounds: dict[int, list[dict[str, float]]]) -> list[Row]:
+    """Memory against the limit, and growth against a straight line."""
+    most = max(sizes)
+    peaks = [one[PEAK] for one in rounds[most]]
+    memory = Row(
+        f"{most:,} rows: index, split, describe",
+        "1 GB",
+        ratio=Ratio.of(LIMIT_MB / peak for peak in peaks),
+        goal=1,
+        ours=float(np.median(peaks)),
+        theirs=LIMIT_MB,
+        unit="MB, the most at any moment",
+        n=len(peaks),
+        why="more memory than that",
+    )
+    if len(sizes) < 2:
+        return [memory]
+    few = sorted(sizes)[-2]
+    totals = {films: [sum(one.values()) - one[PEAK] for one in rounds[films]] for films in (few, most)}
+    linear = Row(
+        f"{few:,} to {most:,} rows: time a row",
+        "linear growth",
+        ratio=Ratio.of(
+            many / few * less / more for less, more, many in zip(*totals.values(), [most] * len(peaks), strict=True)
+        ),
+        goal=LINEAR,
+        ours=float(1e3 * np.median(totals[most]) / most),
+        theirs=float(1e3 * np.median(totals[few]) / few),
+        unit="ms a row",
+        n=len(peaks),
+        why=f"one stage grows with an exponent of {max(exponents(rounds, few, most).values()):.2f}",
+    )
+    return [memory, linear]
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Of every stage."""
+    return {stage: float(np.median([one[stage] for one in rounds])) for stage in rounds[0]}
+
+
+def exponents(rounds: dict[int, list[dict[str, float]]], few: int, many: int) -> dict[str, float]:
+    """Of every stage, between two sizes; at the smallest, fixed costs hide the growth."""
+    before, after = medians(rounds[few]), medians(rounds[many])
+    return {stage: float(np.log(after[stage] / before[stage]) / np.log(many / few)) for stage in after}
+
+
+def table_of(sizes: list[int], rounds: dict[int, list[dict[str, float]]]) -> Table:
+    """Seconds of each stage at each size, and how they grow."""
+    stages = tuple(rounds[sizes[0]][0])
+    cells = [(f"{films:,}", *(f"{value:.2f}" for value in medians(rounds[films]).values())) for films in sizes]
+    if len(sizes) > 1:
+        few, many = sorted(sizes)[-2:]
+        cells.append(("exponent", *(f"{value:.2f}" for value in exponents(rounds, few, many).values())))
+    return Table("Seconds of the processor, one thread", ("films", *stages), tuple(cells))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = asked()
     if options.one:
         print(json.dumps(measured(options.one)))
         return
-    rows = {}
-    for films in options.films:
-        call = [sys.executable, __file__, "--one", str(films)]
-        rows[films] = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
-    print("films".rjust(10) + "".join(f"{stage:>10}" for stage in next(iter(rows.values()))) + "   seconds")
-    for films, row in rows.items():
-        print(f"{films:>10}" + "".join(f"{value:>10.2f}" for value in row.values()))
-    if len(rows) > 1:
-        # Between the two largest sizes; at the smallest, fixed costs hide the growth.
-        (few, before), (many, after) = list(rows.items())[-2:]
-        growth = [np.log(after[stage] / before[stage]) / np.log(many / few) for stage in after]
-        print("exponent".rjust(10) + "".join(f"{value:>10.2f}" for value in growth))
+    rounds: dict[int, list[dict[str, float]]] = {films: [] for films in options.films}
+    for _ in range(options.rounds):
+        for films, kept in rounds.items():
+            kept.append(apart([sys.executable, __file__, "--one", str(films)], threads=options.threads))
+    rows, table = rows_of(options.films, rounds), table_of(options.films, rounds)
+    Result.of("index_growth", str(__doc__), rows, options, tables=[table]).deliver(options)
+
+
+def asked() -> argparse.Namespace:
+    made = parser(__doc__, threads=1)
+    made.add_argument("--films", type=int, nargs="+", help="default 1000 10000 100000; with --quick up to 20000")
+    made.add_argument("--rounds", type=int, help="default 3, 1 with --quick")
+    made.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = made.parse_args()
+    options.films = options.films or ([1_000, 5_000, 20_000] if options.quick else [1_000, 10_000, 100_000])
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
 
 
 if __name__ == "__main__":

@@ -607,7 +607,7 @@ def test_a_misspelt_recipe_key_is_named_with_the_right_one(hilum: Call, place: P
     ("words", "says"),
     [
         (("describe", "no.parquet"), "no.parquet does not exist"),
-        (("predict", "NOWHERE", "film.png"), "is no bundle"),
+        (("predict", ".", "film.png"), "is no bundle"),
         (("index", "kermany", "--root", "."), "hilum sources show kermany"),
         (("index", "folder", "--root", "NOWHERE"), "does not exist"),
         (("train", "demo", "--root", ".", "--out", "RUN"), "hilum sources show simulated"),

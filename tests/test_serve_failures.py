@@ -35,7 +35,7 @@ def serve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No bundle is loaded: what fails does so without one."""
-    monkeypatch.setattr(running, "application", lambda bundles, settings: None)
+    monkeypatch.setattr(running, "application", lambda bundles, settings, **_engine: None)
 
 
 @pytest.fixture

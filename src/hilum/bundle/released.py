@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hilum.bundle.format import MANIFEST, find_bundle
-from hilum.errors import BundleError, unknown_name
+from hilum.errors import unknown_name
 
 FOLDER = Path(__file__).parents[1] / "bundles"
 
@@ -28,11 +28,10 @@ def bundle_folder(named: Path | str) -> Path:
     """The folder of a bundle: a path to it or its run, or the name of one that comes with hilum.
 
     Raises:
-        BundleError: there is no bundle at that path, and none that comes with hilum has that name.
+        BundleError: the path is no bundle.
+        UsageError: there is neither such a path nor such a name.
     """
-    path, names = Path(named), released_names()
-    if path.exists() and (str(named) not in names or (path / MANIFEST).is_file()):
+    path = Path(named)
+    if path.exists() and (str(named) not in released_names() or (path / MANIFEST).is_file()):
         return find_bundle(path)
-    if str(named) not in names:
-        raise BundleError(f"{named} is no bundle: no such folder, and hilum comes with {', '.join(names)}")
     return released(str(named))
