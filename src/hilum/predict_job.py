@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.bundle import Asked, Bundle, SegmenterBundle, bundle_folder, load_bundle, passed_or_exact
+from hilum.bundle import Bundle, SegmenterBundle, bundle_folder, load_bundle, passed_or_exact
+from hilum.gated_job import GatedJob
 from hilum.lungs import lungs_bundle
-from hilum.parts import Listed, LoadsOnce
+from hilum.parts import Listed
 from hilum.predict import lungs_for, predict_films
-from hilum.projection import ViewFilter
 from hilum.records import Finding, Prediction
 
 if TYPE_CHECKING:
@@ -22,20 +22,16 @@ travels."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictJob(LoadsOnce):
+class PredictJob(GatedJob):
     """A row of decision, probabilities and thresholds a film.
 
     Attributes:
         bundle: its folder, or the name of one that comes with hilum, wherever that is installed.
-        gate: whether films are refused that do not look like what the bundle reads.
         annotate: draws films with their result, and where to.
-        engine: runs networks, as `load_bundle` takes it; one that needs a check runs only where it was passed.
     """
 
     bundle: Path | str
-    gate: bool = True
     annotate: tuple[Draw, Path] | None = None
-    engine: Asked = "auto"
 
     @cached_property
     def loaded(self) -> Bundle:
@@ -50,25 +46,16 @@ class PredictJob(LoadsOnce):
         made = preprocess.masked and preprocess.masks != "given"
         return lungs_for(self.loaded, lungs_bundle(engine=self.engine)) if made else None
 
-    @cached_property
-    def view_filter(self) -> ViewFilter | None:
-        """Refuses films, where it is to."""
-        return ViewFilter(self.engine) if self.gate else None
-
     @property
-    def engines(self) -> Mapping[str, str]:
-        """Which engine runs each network, by what the network is for."""
-        told = {"classifier": self.loaded.engine.name}
-        told |= {"lungs": self.lungs.engine.name} if self.lungs else {}
-        return told | ({"view": self.view_filter.views.engine.name} if self.view_filter else {})
+    def networks(self) -> Mapping[str, Bundle | SegmenterBundle]:
+        return {"classifier": self.loaded} | ({"lungs": self.lungs} if self.lungs else {})
 
     @property
     def identity(self) -> Mapping[str, str]:
         return {
+            **super().identity,
             "bundle": self.loaded.digest,
-            "engine": ", ".join(f"{name} {engine}" for name, engine in self.engines.items()),
             "lungs bundle": self.lungs.digest if self.lungs else "none",
-            "view filter": self.view_filter.digest if self.view_filter else "none",
             "folder of pictures": str(self.annotate[1].resolve()) if self.annotate else "none",
         }
 

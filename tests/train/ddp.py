@@ -5,6 +5,7 @@
 JOB is JSON: folder, films, tune, batch_films, epochs, and after which epoch the second process dies, if any.
 """
 
+import atexit
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import distributed
 
 from hilum.cache import ArrayCache
 from hilum.networks import build_classifier
@@ -70,6 +72,12 @@ def train(told: dict[str, Any]) -> None:
         save_file({name: value.contiguous() for name, value in classifier.state_dict().items()}, folder / "weights")
 
 
+def _tell_whether_left(folder: Path) -> None:
+    (folder / f"left-{os.environ.get('RANK', '0')}.json").write_text(json.dumps(not distributed.is_initialized()))
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    train(json.loads(sys.argv[1]))
+    told = json.loads(sys.argv[1])
+    atexit.register(_tell_whether_left, Path(told["folder"]))  # registered first, so it comes last
+    train(told)

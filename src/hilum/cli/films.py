@@ -70,9 +70,8 @@ def finished_parts(
         ClusterError: a cluster cannot be reached, or cannot do it.
         UsageError: there are parts of another job or of other films, or another run is at work on them.
     """
-    _ = (
-        job.identity
-    )  # a bundle that cannot be loaded, like a cluster that is absent, is said before anything is written
+    # A bundle that cannot be loaded, like a cluster that is absent, is said before anything is written.
+    _ = job.identity
     with ExitStack() as held:
         with runner_on(machines) as runner:
             if not is_url(out):

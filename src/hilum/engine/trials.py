@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from hilum.engine.record import Closed, OfBundle, read_of_bundle
 from hilum.errors import BundleError
 
 ENGINES = "engines.json"
@@ -21,11 +22,7 @@ LARGEST_SHARE = 2e-3
 """Change of what share of a frame a label covers; lungs cover a quarter or more, so under one per cent of them."""
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class CheckedOn(_Closed):
+class CheckedOn(Closed):
     """Which films an engine was checked on."""
 
     films: int = Field(ge=1)
@@ -35,7 +32,7 @@ class CheckedOn(_Closed):
     """What they are, in words; no film's name."""
 
 
-class Trial(_Closed):
+class Trial(Closed):
     """One engine against torch in float32.
 
     Attributes:
@@ -61,12 +58,9 @@ class Trial(_Closed):
     passed: bool
 
 
-class EngineRecord(_Closed):
+class EngineRecord(OfBundle):
     """`engines.json`, key by key."""
 
-    format: int
-    bundle: str
-    """The bundle's digest without notes: of all that it computes with."""
     network: str
     """SHA-256 of `network.onnx`."""
     checked_on: CheckedOn
@@ -125,14 +119,8 @@ def read_engines(folder: Path, digest: str) -> EngineRecord:
     file = folder / ENGINES
     if not file.is_file():
         raise BundleError(f"the engines of {folder} were not checked on films: hilum engines {folder} FILMS")
-    try:
-        record = EngineRecord.model_validate_json(file.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise BundleError(f"{file} is no record of engines that this hilum can read") from error
-    if record.format != FORMAT:
-        raise BundleError(f"{file} is of format {record.format}, this hilum reads format {FORMAT}")
-    if record.bundle != digest:
-        raise BundleError(f"{file} belongs to another bundle: check this one's engines again")
+    remedy = "check this one's engines again"
+    record = read_of_bundle(file, EngineRecord, FORMAT, digest, is_a="record of engines", remedy=remedy)
     for name, trial in record.trials.items():
         if trial.passed != _follows(record, trial):
             raise BundleError(f"{file} says of '{name}' what its figures do not: check the engines again")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
+from hilum.gated_job import GatedJob
 from hilum.lesions.films import Lesions, lesions_bundle, segment_lesions
 from hilum.lesions.rows import row_of, schema
 from hilum.lesions.writing import write_masks
 from hilum.lesions.zones import LESIONS
 from hilum.lungs import lungs_bundle
-from hilum.parts import Listed, LoadsOnce
-from hilum.projection import ViewFilter
+from hilum.parts import Listed
 
 if TYPE_CHECKING:
-    from hilum.bundle import Asked, DetectorBundle, SegmenterBundle
+    from hilum.bundle import DetectorBundle, SegmenterBundle
 
 
 class Draw(Protocol):
@@ -28,24 +28,20 @@ class Draw(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LesionsJob(LoadsOnce):
+class LesionsJob(GatedJob):
     """A row as `rows.row_of` makes it, `masks/NAME-LABEL.png`, and where something draws it `overlays/NAME.png`.
 
     Attributes:
         bundle: folder of a bundle in place of the one that comes with hilum.
         detector: folder of the bundle that draws boxes in place of those around masks.
-        gate: whether films that do not look frontal are refused.
         overlay: draws overlays.
         boxes: whether overlays show boxes.
-        engine: runs networks but the detector, as `lesions_bundle` takes it.
     """
 
     bundle: Path | None = None
     detector: Path | None = None
-    gate: bool = True
     overlay: Draw | None = None
     boxes: bool = False
-    engine: "Asked" = "auto"
 
     @cached_property
     def lesions(self) -> "SegmenterBundle":
@@ -64,30 +60,22 @@ class LesionsJob(LoadsOnce):
 
         return load_detector(self.detector) if self.detector else None
 
-    @cached_property
-    def view_filter(self) -> ViewFilter | None:
-        """Refuses films, where it is to."""
-        return ViewFilter(self.engine) if self.gate else None
-
     @property
     def box_labels(self) -> tuple[str, ...]:
         """What boxes are around."""
         return tuple(self.boxer.labels) if self.boxer else LESIONS
 
     @property
-    def engines(self) -> Mapping[str, str]:
-        """Which engine runs each network, by what the network is for."""
-        told = {"lesions": self.lesions.engine.name, "lungs": self.lungs.engine.name}
-        return told | ({"view": self.view_filter.views.engine.name} if self.view_filter else {})
+    def networks(self) -> Mapping[str, "SegmenterBundle"]:
+        return {"lesions": self.lesions, "lungs": self.lungs}
 
     @property
     def identity(self) -> Mapping[str, str]:
         return {
+            **super().identity,
             "bundle": self.lesions.digest,
-            "engine": ", ".join(f"{name} {engine}" for name, engine in self.engines.items()),
             "lungs bundle": self.lungs.digest,
             "detector": self.boxer.digest if self.boxer else "none",
-            "view filter": self.view_filter.digest if self.view_filter else "none",
             "set of pictures": ("overlays with boxes" if self.boxes else "overlays") if self.overlay else "none",
         }
 

@@ -3,6 +3,8 @@
 The processes of one training must see the same folder of results: the first prepares, and only it writes.
 """
 
+import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,4 +118,23 @@ def make_fabric(precision: str) -> Fabric:
         precision="bf16-mixed" if precision == "bfloat16" else "32-true",
     )
     fabric.launch()
+    if world > 1:
+        _leave_at_exit()
     return fabric
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Leave the others while Python still runs.
+
+    The threads of gloo free tensors that Python knows; one that is still at it when the interpreter goes aborts the
+    process (https://github.com/pytorch/pytorch/pull/179291), and `torchrun` takes that for a failed training.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    _everybody.cache_clear()
+    gc.collect()  # networks that were trained hold the group too
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
