@@ -34,8 +34,8 @@ FORMAT = 1
 Clock = Literal["processor", "wall"]
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16")
 """Of the processor: what decides how fast float32, bfloat16 and whole numbers are."""
-QUIET_LOAD = 0.5
-"""Load average a core, before a measurement, from which on wall-clock times say little."""
+MOST_BUSY = 0.2
+"""Share of the cores' time taken by others before a measurement, from which on wall-clock times say little."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Result:
             tables=tuple(tables),
             told=tuple(told),
             quick=options.quick,
-            machine=machine(options.threads) | {"load_before": options.load_before, "load_after": load()},
+            machine=machine(options.threads) | {"busy_before": options.busy_before},
             command=f"python benchmarks/{Path(sys.argv[0]).name}{' --quick' if options.quick else ''}",
             seconds=time.perf_counter() - options.started,
         )
@@ -344,12 +344,12 @@ def line_of(row: Row) -> str:
 
 
 def parser(docstring: str | None, *, threads: int | None = None) -> argparse.ArgumentParser:
-    """The options every script has; what it reads is also when the script began, and the load then."""
+    """The options every script has; what it reads is also when the script began, and how busy others were then."""
     made = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     made.add_argument("--quick", action="store_true", help="a minute or less: fewer films and rounds")
     made.add_argument("--threads", type=int, default=threads or default_processes(), help="on both sides")
-    made.set_defaults(started=time.perf_counter(), load_before=load())
+    made.set_defaults(started=time.perf_counter(), busy_before=busy())
     return made
 
 
@@ -379,9 +379,20 @@ def processor_flags() -> list[str]:
     return [name for name in FLAGS if name in has]
 
 
-def load() -> float | None:
-    """Processes that wanted a core over the last minute; None where the system does not tell."""
+def busy(seconds: float = 2.0) -> float | None:
+    """Share of the cores' time, 0 to 1, that is taken while this process waits; None where the system does not tell."""
     try:
-        return round(os.getloadavg()[0], 2)
+        used, whole = ticks()
+        time.sleep(seconds)
+        later_used, later_whole = ticks()
     except OSError:
         return None
+    return round((later_used - used) / max(1, later_whole - whole), 2)
+
+
+def ticks() -> tuple[int, int]:
+    """Of all cores since the system started: taken, and in all (proc(5), `/proc/stat`)."""
+    first = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+    user, nice, system, idle, iowait, *others = map(int, first.split()[1:9])
+    used = user + nice + system + sum(others)
+    return used, used + idle + iowait

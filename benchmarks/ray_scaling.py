@@ -104,7 +104,8 @@ def page_of(page: Path, result: Result) -> None:
     machine = result.machine
     about = (
         f"Measured by `{result.command}` on {machine.get('processor', 'this machine')}; all workers are on this one "
-        f"machine, so that two of them share what it has. Load before: {machine.get('load_before')}."
+        f"machine, so that two of them share what it has. "
+        f"Cores busy with other work before it: {machine.get('busy_before') or 0:.0%}."
     )
     rows = "\n".join(f"- {line_of(row)}" for row in result.rows)
     put_into(page, "ray-scaling", "\n\n".join([result.tables[0].markdown(), rows, about]))

@@ -19,16 +19,16 @@ from functools import partial
 from pathlib import Path
 
 from measuring import (
-    QUIET_LOAD,
+    MOST_BUSY,
     Clock,
     Ratio,
     Result,
     Row,
     Table,
     Timings,
+    busy,
     figure,
     interleaved,
-    load,
     parser,
     use_threads,
 )
@@ -202,7 +202,7 @@ def measure(options: argparse.Namespace, work: Path) -> tuple[Peaks, Peaks | Non
         )
         for stage in found
     ]
-    every = of_all_cores(peaks, 5) if (load() or 0.0) < QUIET_LOAD * default_processes() else None
+    every = of_all_cores(peaks, 5) if (busy() or 0.0) <= MOST_BUSY else None
     return peaks_of(timings, points=points), every, points
 
 

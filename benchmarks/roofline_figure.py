@@ -25,8 +25,8 @@ def write_page(page: Path, result: Result) -> None:
     """Put what was measured into the page."""
     machine = result.machine
     text = [
-        f"`python benchmarks/roofline.py`: {machine['processor']}, {machine['cores']} cores shared with other work; "
-        f"load average {machine['load_before']} before, {machine['load_after']} after. One thread, processor time: "
+        f"`python benchmarks/roofline.py`: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['busy_before'] or 0:.0%} busy with other work before it. One thread, processor time: "
         "peaks are the best round, stages the median.",
         "",
         "![Operations a second by operations a byte, with the roofs](../images/roofline.svg)",

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from measuring import QUIET_LOAD, Result, Row, Table, figure
+from measuring import MOST_BUSY, Result, Row, Table, figure
 from pages import put_into
 
 from hilum.files import write_text
@@ -53,15 +53,15 @@ def above(results: Sequence[Result]) -> Iterator[str]:
     busy = [result.name for result in results if is_busy(result)]
     if busy:
         yield (
-            f"Other work shared the cores in {', '.join(busy)} (load average above {QUIET_LOAD:g} a core before "
-            "it): wall-clock times there are no fair comparison, processor times are less changed."
+            f"Other work took more than {MOST_BUSY:.0%} of the cores' time before {', '.join(busy)} began: wall-clock "
+            "times there are no fair comparison, processor times are less changed."
         )
 
 
 def is_busy(result: Result) -> bool:
     """Whether the machine had other work when it began."""
-    load, cores = result.machine.get("load_before"), result.machine.get("cores")
-    return load is not None and cores is not None and float(load) / float(cores) > QUIET_LOAD
+    share = result.machine.get("busy_before")
+    return share is not None and float(share) > MOST_BUSY
 
 
 def goals_table(rows: Sequence[Row]) -> str:
@@ -116,8 +116,8 @@ def machine_line(result: Result) -> str:
         parts.append(f"{told['processor']}, {told.get('cores', '?')} cores, threads taken: {told.get('threads', '?')}")
     if told.get("can"):
         parts.append(", ".join(told["can"]))
-    if told.get("load_before") is not None:
-        parts.append(f"load average {told['load_before']} before and {told.get('load_after')} after")
+    if told.get("busy_before") is not None:
+        parts.append(f"cores {told['busy_before']:.0%} busy with other work before it")
     versions = told.get("versions", {})
     named = [f"{name} {versions[name]}" for name in ("python", "numpy", "torch") if name in versions]
     return "; ".join([*parts, *([", ".join(named)] if named else []), f"{result.seconds:.0f} s in all"]) + "."

@@ -180,7 +180,7 @@ def test_a_bar_in_a_text_breaks_no_table(bench: SimpleNamespace) -> None:
 
 def test_a_quick_or_a_busy_run_is_called_so(bench: SimpleNamespace) -> None:
     one = row(bench, 3.0, 2.0)
-    calm, loaded = ({"load_before": load, "cores": "2", "processor": "P"} for load in (0.4, 1.6))
+    calm, loaded = ({"busy_before": share, "cores": "2", "processor": "P"} for share in (0.1, 0.6))
     assert "Tried, not measured" in bench.speed_page.text_of([result(bench, one, quick=True)], None)
     assert "Other work" in bench.speed_page.text_of([result(bench, one, machine=loaded)], None)
     assert "Other work" not in bench.speed_page.text_of([result(bench, one, machine=calm)], None)

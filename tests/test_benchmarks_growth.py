@@ -245,5 +245,5 @@ def test_without_a_gpu_the_benchmark_says_so_and_goes_well(tmp_path: Path) -> No
 def _result(name: str) -> Any:
     from measuring import Result
 
-    machine = {"processor": "a processor", "cores": "2", "threads": 1, "load_before": 0.1, "load_after": 0.2}
+    machine = {"processor": "a processor", "cores": "2", "threads": 1, "busy_before": 0.1}
     return Result(name=name, title=name, rows=(), machine=machine)
