@@ -5,8 +5,9 @@
 Two trainings on drawn frames, whose pixels do not matter for the time: EfficientNet-Lite0 with its packaged weights,
 frozen batch norm, at 224 px; and a small network of three convolutions from scratch. Films are moved, mirrored and made
 brighter. Within the trainer's own steps three clocks run: reading frames and changing them, scaling them to the
-network's input, and everything else of an epoch. The trainer does these one after another, so its first two are what
-it waits for: the most that fetching batches beforehand could save, if a core were idle meanwhile.
+network's input, and everything else of an epoch. On a processor the trainer does these one after another, and waits for
+the first two. Whether it would gain by having other processes do the first beforehand, as it does for a GPU, is tried:
+they take their time from the same cores.
 """
 
 import statistics
@@ -14,10 +15,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measuring import Ratio, Result, Row, Table, interleaved, parser, processor_seconds, use_threads
+from measuring import Result, Row, Table, interleaved, parser, processor_seconds, use_threads
 
 BATCH = 16
 CASES: dict[str, dict[str, Any]] = {
@@ -96,17 +98,34 @@ def trainer(told: dict[str, Any], films: int, folder: Path) -> Any:
 def shares_of(fit: Any, epochs: int) -> dict[str, Shares]:
     """What reading and changing frames, and scaling them, take of each epoch; one before is not counted."""
     shares = {"frames and changes": Shares(), "scaling": Shares()}
-    plain = (fit._changed, fit._as_films)
+    plain = (fit.ahead.each, fit._as_films)
     for epoch in range(epochs + 1):
         whole, parts = Clock(), [Clock(), Clock()]
-        fit._changed, fit._as_films = (clock.around(work) for clock, work in zip(parts, plain, strict=True))
+        reading, scaling = parts
+        fit.ahead.each = partial(clocked, plain[0], reading)
+        fit._as_films = scaling.around(plain[1])
         whole.around(fit.epoch)(epoch + 1)
         if epoch:
             for part, share in zip(parts, shares.values(), strict=True):
                 share.wall.append(part.wall / whole.wall)
                 share.processor.append(part.processor / whole.processor)
-    fit._changed, fit._as_films = plain
+    fit.ahead.each, fit._as_films = plain
     return shares
+
+
+def clocked(each: Callable[..., Any], clock: Clock, look: Callable[..., Any], items: Any) -> Any:
+    """`Ahead.each` of one process, its work timed."""
+    return each(clock.around(look), items)
+
+
+def prepared_by(fit: Any, ahead: Any) -> Callable[[], None]:
+    """An epoch whose films `ahead` reads and changes."""
+
+    def epoch() -> None:
+        fit.ahead = ahead
+        fit.epoch(1)
+
+    return epoch
 
 
 def ordered_in_memory(fit: Any, *, last: bool) -> Callable[[], None]:
@@ -135,23 +154,34 @@ def told_of_layout(fit: Any) -> str:
 
 
 def measured(name: str, fit: Any, epochs: int, rounds: int) -> tuple[list[Row], list[Table], str]:
+    from hilum.parallel import Ahead
+
     shares = shares_of(fit, epochs)
     cells = tuple(
         (part, *(f"{100 * statistics.median(values):.1f} %" for values in (share.wall, share.processor)))
         for part, share in shares.items()
     )
     waits = [sum(each) for each in zip(*(share.wall for share in shares.values()), strict=True)]
-    saved = Row(
-        f"{name}: the most that fetching batches beforehand could give",
-        "this trainer",
-        ratio=Ratio.of(1 / (1 - wait) for wait in waits),
-        n=len(waits),
-        notes="with a core idle meanwhile, which training on the processor does not leave",
+    scale = 1000 / len(fit.folds.train)
+    with Ahead(1) as none, Ahead(2) as two:
+        beforehand = interleaved(
+            {"beforehand": prepared_by(fit, two), "in turn": prepared_by(fit, none)}, rounds=rounds
+        )
+        fit.ahead = none
+    saved = Row.of(
+        f"{name}: an epoch, films read and changed beforehand by two processes",
+        "by the trainer itself",
+        beforehand,
+        ours="beforehand",
+        theirs="in turn",
+        unit="ms a film",
+        scale=scale,
+        clock="wall",
+        notes=f"the trainer waits for films {statistics.median(waits):.1%} of its time",
     )
     told = told_of_layout(fit)
     ways = {"channels_last": ordered_in_memory(fit, last=True), "torch's order": ordered_in_memory(fit, last=False)}
     timings = interleaved(ways, rounds=rounds)
-    scale = 1000 / len(fit.folds.train)
     layout = Row.of(
         f"{name}: an epoch in channels_last",
         "torch's own order",

@@ -155,10 +155,22 @@ def test_precisions_asked_for_together_are_computed_apart(frames: ArrayView, tin
     assert np.array_equal(together.vectors(both), apart.vectors(both))
 
 
+def test_films_prepared_by_other_processes_give_the_same_vectors(
+    frames: ArrayView, tiny_recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (_cache(_recipe(tiny_recipe, **TURNED), frames, tmp_path / name) for name in ("here", "there"))
+    looks = [Variant(row, view=view) for view in range(2) for row in range(5)]
+    here.fill(looks)
+    monkeypatch.setattr("hilum.features.readers", lambda _device: 2)
+    there.fill(looks)
+    assert np.array_equal(here.vectors(looks), there.vectors(looks))
+
+
 def test_both_precisions_see_the_same_views(frames: ArrayView, tiny_recipe: str, tmp_path: Path) -> None:
     cache = _cache(_recipe(tiny_recipe, **TURNED, **COPIED), frames, tmp_path)
     variants = _films(1, 2, copy=1, view=2)
-    seen = [cache._changed([replace(variant, halved=halved) for variant in variants]) for halved in (False, True)]
+    looks = [cache._look([replace(variant, halved=halved) for variant in variants]) for halved in (False, True)]
+    seen = [look.changed(cache.recipe) for look in looks]
     assert np.array_equal(seen[0], seen[1])
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hilum.parallel import FEW, IN_FLIGHT, Crashed, default_processes, in_batches, in_order, spread
+from hilum.errors import DataError
+from hilum.parallel import FEW, IN_FLIGHT, Ahead, Crashed, default_processes, in_batches, in_order, spread
 
 WORK = """
 import ctypes
@@ -35,6 +36,10 @@ def faults_at(item, fatal):
 
 def raises(item):
     raise ValueError("a bug")
+
+def threads_of_torch(item):
+    import torch
+    return torch.get_num_threads()
 
 def process_of(item):
     time.sleep(0.02)
@@ -155,6 +160,59 @@ def test_items_are_taken_as_they_are_needed(work: Any) -> None:
     next(results)
     assert len(taken) <= 2 * IN_FLIGHT
     results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_is_done_ahead_comes_in_order(work: Any, processes: int) -> None:
+    with Ahead(processes) as ahead:
+        for count in (0, 1, 40):  # fewer than are worked on at once, and more
+            assert list(ahead.each(work.square, range(count))) == [item * item for item in range(count)]
+
+
+def test_a_process_has_one_thread_in_libraries_loaded_later_too(work: Any) -> None:
+    assert {threads for _, threads in spread(work.threads_of_torch, range(4), processes=2)} == {1}
+
+
+def test_processes_stay_between_calls_and_end_with_the_block(work: Any) -> None:
+    with Ahead(2) as ahead:
+        one, other = ({*ahead.each(work.process_of, range(16))} for _ in range(2))
+    assert one == other
+    assert os.getpid() not in one
+    for pid in one:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_one_process_does_nothing_before_its_turn() -> None:
+    done: list[int] = []
+    with Ahead(1) as ahead:
+        results = ahead.each(done.append, iter([1, 2, 3]))
+        assert not done
+        next(results)
+    assert done == [1]
+
+
+def test_only_so_much_is_done_ahead(work: Any) -> None:
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            taken.append(item)
+            yield item
+
+    with Ahead(2) as ahead:
+        next(ahead.each(work.square, items()))
+    assert len(taken) <= 2 * IN_FLIGHT
+
+
+def test_a_death_ahead_ends_the_run_in_one_sentence(work: Any) -> None:
+    with Ahead(2) as ahead, pytest.raises(DataError, match="a process that prepares films died"):
+        list(ahead.each(partial(work.dies_at, fatal={3}), range(40)))
+
+
+def test_a_bug_ahead_is_told_as_it_is(work: Any) -> None:
+    with Ahead(2) as ahead, pytest.raises(ValueError, match="a bug"):
+        list(ahead.each(work.raises, range(5)))
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:

@@ -109,6 +109,16 @@ def test_an_interrupted_training_ends_at_the_same_weights(films: BoxedFilms, tmp
     assert same(whole, resumed)
 
 
+def test_films_prepared_by_other_processes_train_the_same_network(
+    films: BoxedFilms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, told = train(films, recipe(epochs=1), tmp_path / "here")
+    monkeypatch.setattr("hilum.train.frames.readers", lambda _device: 2)
+    there, later = train(films, recipe(epochs=1), tmp_path / "there")
+    assert later.history.equals(told.history)
+    assert same(here, there)
+
+
 def test_another_seed_gives_other_weights(films: BoxedFilms, tmp_path: Path) -> None:
     one, other = (train(films, recipe(epochs=1), tmp_path / str(seed), seed)[0] for seed in (1, 2))
     assert not same(one, other)

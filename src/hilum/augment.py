@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from hilum.cache import ArrayView
 from hilum.recipe import Augmentation, Recipe
 
 
@@ -156,6 +158,19 @@ def changed_frames(
     grey = augment(augment(grey, recipe.oversampling, made), recipe.augmentation, views)
     whole: NDArray[Any] = (grey[:, 0] * top).round().numpy().astype(frames.dtype)
     return whole
+
+
+@dataclass(frozen=True)
+class Look:
+    """Films to be read and changed, as another process can be told; `changed_frames` knows copies and views."""
+
+    frames: ArrayView
+    copies: Sequence[int]
+    views: Sequence[int | None]
+
+    def changed(self, recipe: Recipe) -> NDArray[Any]:
+        """Frames (N, side, side), read and changed as the recipe says."""
+        return changed_frames(self.frames[:], recipe, self.frames.keys, copies=self.copies, views=self.views)
 
 
 def copy_seed(recipe: Recipe, key: str, copy: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hilum.augment import changed_frames, seed_of
+from hilum.augment import Look, seed_of
 from hilum.cache import ArrayCache, ArrayView
-from hilum.engine.eager import films_a_pass
+from hilum.engine.eager import films_a_pass, readers
 from hilum.files import cache_dir, digest_of
 from hilum.networks import Classifier, Origin
 from hilum.networks.backbones import per_channel
-from hilum.parallel import Progress
+from hilum.parallel import Ahead, Progress
 from hilum.preprocess import Frame, Preprocess
 from hilum.recipe import Augmentation, Recipe
 
@@ -110,19 +111,21 @@ class FeatureCache:
         todo = sorted(missing, key=lambda key: wanted[key].halved)
         edge = sum(not wanted[key].halved for key in todo)
         starts = [*range(0, edge, at_once), *range(edge, len(todo), at_once)]
-        for start, stop in pairwise([*starts, len(todo)]):
-            keys = todo[start:stop]
-            part = [wanted[key] for key in keys]
-            yield from zip(keys, self._vectors(self._changed(part), halved=part[0].halved), strict=True)
-            if progress:
-                progress(stop, len(todo))
+        parts = [todo[start:stop] for start, stop in pairwise([*starts, len(todo)])]
+        with Ahead(readers(self._device)) as ahead:
+            looks = (self._look([wanted[key] for key in keys]) for keys in parts)
+            done = 0
+            for keys, frames in zip(parts, ahead.each(partial(Look.changed, recipe=self.recipe), looks), strict=True):
+                yield from zip(keys, self._vectors(frames, halved=wanted[keys[0]].halved), strict=True)
+                done += len(keys)
+                if progress:
+                    progress(done, len(todo))
 
-    def _changed(self, part: list[Variant]) -> Frame:
-        frames: Frame = self.frames[np.array([variant.row for variant in part])]
-        keys = [self.frames.keys[variant.row] for variant in part]
+    def _look(self, part: list[Variant]) -> Look:
         plain = [replace(variant, halved=False) for variant in part]  # both precisions see the same views
         views = [seed_of(self._key(variant)) if variant.view else None for variant in plain]
-        return changed_frames(frames, self.recipe, keys, copies=[variant.copy for variant in part], views=views)
+        frames = self.frames.only(np.array([variant.row for variant in part]))
+        return Look(frames, [variant.copy for variant in part], views)
 
     def _vectors(self, frames: Frame, *, halved: bool) -> NDArray[np.float32]:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames)).to(self._device)

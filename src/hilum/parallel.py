@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
-from hilum.errors import UsageError
+from hilum.errors import DataError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,11 +87,7 @@ def spread(
         suspects = yield from _until_crash(function, waiting, count)
         if not suspects:
             return
-        if isinstance(_alone(_answers, None), Crashed):
-            raise UsageError(
-                "no further process can be started; a script must call hilum under `if __name__ == '__main__':`, "
-                "or work in one process (processes = 1)"
-            )
+        _check_startable()
         for item in suspects:
             yield item, _alone(function, item)
 
@@ -135,6 +131,53 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
+class Ahead:
+    """Work done beforehand, for a consumer that waits for it: answers in order, in processes that stay between calls.
+
+    The first work starts them; leaving the block ends them.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self._pool = _pool(processes) if processes > 1 else None
+
+    def __enter__(self) -> "Ahead":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """What `function` says of each item, in their order; at most `IN_FLIGHT` a process are worked on beforehand.
+
+        Args:
+            function: as `spread` takes it; sent along with every item.
+            items: picklable. One process alone works here, on an item when its turn comes.
+
+        Raises:
+            DataError: a process died.
+            UsageError: no process can be started.
+        """
+        if not self._pool:
+            yield from map(function, items)
+            return
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(function, item))
+                if len(waiting) == IN_FLIGHT * self.processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            _check_startable()
+            raise DataError("a process that prepares films died, perhaps for want of memory; run it again") from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 def _until_crash(
     function: Callable[[Item], Result], waiting: Iterator[Item], count: int
 ) -> Generator[tuple[Item, Result], None, list[Item]]:
@@ -170,6 +213,15 @@ def _alone(function: Callable[[Item], Result], item: Item) -> Result | Crashed[I
             return Crashed(item)
 
 
+def _check_startable() -> None:
+    """Refuse to go on where no process starts at all, which no item is guilty of."""
+    if isinstance(_alone(_answers, None), Crashed):
+        raise UsageError(
+            "no further process can be started; a script must call hilum under `if __name__ == '__main__':`, "
+            "or work in one process (processes = 1)"
+        )
+
+
 def _answers(_: None) -> bool:
     """What any process that starts at all can do."""
     return True
@@ -202,3 +254,4 @@ def single_threaded() -> None:
 
     cv2.setNumThreads(1)
     threadpool_limits(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch and other engines are loaded later

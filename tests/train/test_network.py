@@ -30,6 +30,17 @@ def test_the_same_seed_gives_the_same_network_another_seed_another(tiny: Any, tm
     assert tiny.differing(states[0], states[2])
 
 
+def test_films_prepared_by_other_processes_train_the_same_network(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny.recipe(schedule={"epochs": 2}, network={"dropout": 0.3}, augmentation={"flip": 0.5, "shift": 0.1})
+    here = tiny.train(recipe, tmp_path / "here")
+    monkeypatch.setattr("hilum.train.network.readers", lambda _device: 2)
+    there = tiny.train(recipe, tmp_path / "there")
+    assert here[1].history.equals(there[1].history)
+    assert not tiny.differing(tiny.state(here[0]), tiny.state(there[0]))
+
+
 def test_partial_training_leaves_the_frozen_part_bit_identical(tiny: Any, tmp_path: Path) -> None:
     recipe = tiny.recipe(network={"train_from": "layer4"}, schedule={"epochs": 1})
     torch.manual_seed(11)

@@ -92,6 +92,19 @@ def test_an_interrupted_training_ends_at_the_same_weights(films: DrawnFilms, tmp
     assert all(torch.equal(one, other) for one, other in zip(states(whole), states(resumed), strict=True))
 
 
+def test_films_prepared_by_other_processes_train_the_same_network(
+    films: DrawnFilms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assessed = np.ones((FILMS, 1), bool)
+    assessed[20:] = False
+    films = replace(films, assessed=assessed)
+    here, told = train(films, recipe(epochs=2), tmp_path / "here")
+    monkeypatch.setattr("hilum.train.frames.readers", lambda _device: 2)
+    there, later = train(films, recipe(epochs=2), tmp_path / "there")
+    assert later.history.equals(told.history)
+    assert all(torch.equal(one, other) for one, other in zip(states(here), states(there), strict=True))
+
+
 def test_another_seed_gives_other_weights(films: DrawnFilms, tmp_path: Path) -> None:
     one, other = (train(films, recipe(epochs=1), tmp_path / str(seed), seed)[0] for seed in (1, 2))
     assert not all(torch.equal(a, b) for a, b in zip(states(one), states(other), strict=True))

@@ -1,5 +1,6 @@
 """torch as an engine: the network itself, layer by layer."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, cast
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hilum.engine.answers import LOGITS, Floats
+from hilum.parallel import default_processes
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -20,6 +22,20 @@ def films_a_pass(device: torch.device) -> int:
     (measured: half the time of 32).
     """
     return 4 if device.type == "cpu" else 64
+
+
+MOST_READERS = 4
+"""Processes that prepare films for one GPU: each holds the libraries, half a gigabyte."""
+
+
+def readers(device: torch.device) -> int:
+    """How many processes read and change films for a network on this device; 1 is the one that trains.
+
+    A GPU would wait for one process. Where the cores do the training, they have no time for others.
+    """
+    if device.type == "cpu":
+        return 1
+    return max(1, min(MOST_READERS, default_processes() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 class TorchEngine(Generic[Network]):

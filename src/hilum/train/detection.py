@@ -5,8 +5,9 @@ chooses nothing: with the few boxes of a tune fold one box more or less moves it
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from hilum.parallel import Progress
 from hilum.recipe import Augmentation
 from hilum.recipe.detection import DetectionRecipe
 from hilum.train.epochs import Fitted
-from hilum.train.frames import FrameFit, with_scale
+from hilum.train.frames import FrameFit, grey_of, with_scale
 
 BOX_HISTORY = ["epoch", "train_loss", "tune_loss", "tune_ap50", "learning_rate"]
 LEAST_SCORE = 0.01
@@ -109,7 +110,11 @@ def fit_boxes(
     return _BoxFit(detector, films, recipe, seed).run(BOX_HISTORY, checkpoint=checkpoint, progress=progress)
 
 
-class _BoxFit(FrameFit[BoxedFilms, DetectionRecipe]):
+Shown = tuple[NDArray[np.float32], list[list[Outline]]]
+"""Films (N, 1, side, side) in [0, 1], and the outlines on each."""
+
+
+class _BoxFit(FrameFit[BoxedFilms, DetectionRecipe, Shown]):
     """One epoch after another over frames and outlines, through Fabric."""
 
     def __init__(self, detector: Detector, films: BoxedFilms, recipe: DetectionRecipe, seed: int) -> None:
@@ -123,9 +128,12 @@ class _BoxFit(FrameFit[BoxedFilms, DetectionRecipe]):
     def begin(self) -> None:
         training_mode(self.detector, norms=self.recipe.batch_norm == "trained")
 
-    def loss_of(self, rows: NDArray[np.int64], views: list[int]) -> Tensor:
-        grey, outlines = augment_outlines(self.grey(rows), self._outlines(rows), self.recipe.augmentation, views)
-        loss: Tensor = self.network(self.as_films(grey), self._marked(outlines))
+    def look(self, rows: NDArray[np.int64], views: list[int]) -> Callable[[], Shown]:
+        return partial(_shown, self.films.frames.only(rows), self._outlines(rows), self.recipe, views)
+
+    def loss_of(self, shown: Shown) -> Tensor:
+        grey, outlines = shown
+        loss: Tensor = self.network(self.as_films(torch.from_numpy(grey)), self._marked(outlines))
         return loss
 
     def score(self) -> tuple[float, float]:
@@ -175,6 +183,14 @@ def training_mode(detector: Detector, *, norms: bool) -> None:
     for module in detector.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train(norms)
+
+
+def _shown(
+    frames: ArrayView, outlines: Sequence[Sequence[Outline]], recipe: DetectionRecipe, views: list[int]
+) -> Shown:
+    """Films and outlines changed alike."""
+    grey, moved = augment_outlines(grey_of(frames[:], recipe), outlines, recipe.augmentation, views)
+    return grey.numpy(), moved
 
 
 def augment_outlines(

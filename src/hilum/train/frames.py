@@ -1,6 +1,7 @@
 """Training on frames and what was drawn on them, whether masks or boxes: the part that both kinds of network share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from hilum.augment import seed_of
 from hilum.cache import ArrayView
+from hilum.engine.eager import readers
 from hilum.networks.backbones import per_channel
-from hilum.parallel import Progress
+from hilum.parallel import Ahead, Progress
 from hilum.recipe.frames import FrameRecipe
 from hilum.train.checkpoint import Training, load_checkpoint
 from hilum.train.epochs import Best, Fitted, learning_rate, make_optimiser, set_rate
@@ -56,7 +58,10 @@ def with_scale(recipe: AnyRecipe, network: Scaled) -> AnyRecipe:
     return recipe.model_copy(update={"preprocess": told.model_copy(update=scale)})
 
 
-class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
+Shown = TypeVar("Shown")
+
+
+class FrameFit(ABC, Generic[AnyFilms, AnyRecipe, Shown]):
     """One epoch after another over frames and what was drawn on them, through Fabric."""
 
     def __init__(self, module: nn.Module, films: AnyFilms, recipe: AnyRecipe, seed: int) -> None:
@@ -66,14 +71,19 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
         self.module = module.to(memory_format=torch.channels_last)
         optimiser = make_optimiser(list(module.parameters()), recipe.schedule)
         self.network, self.optimiser = self.fabric.setup(module, optimiser)
+        self.ahead = Ahead(readers(self.fabric.device))
 
     @abstractmethod
     def begin(self) -> None:
         """Set the network to be trained."""
 
     @abstractmethod
-    def loss_of(self, rows: NDArray[np.int64], views: list[int]) -> Tensor:
-        """Of these rows, each changed as its view's seed draws."""
+    def look(self, rows: NDArray[np.int64], views: list[int]) -> Callable[[], Shown]:
+        """What reads these rows and changes each as its view's seed draws; another process may be given it."""
+
+    @abstractmethod
+    def loss_of(self, shown: Shown) -> Tensor:
+        """Of what a look gave."""
 
     @abstractmethod
     def score(self) -> tuple[float, float]:
@@ -96,7 +106,8 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
             return epoch, train_loss, *self.score(), rate
 
         tuned = bool(len(self.films.tune))
-        run_epochs(training, rows, self.recipe.schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
+        with self.ahead:
+            run_epochs(training, rows, self.recipe.schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
         self.fabric.barrier()
         table = pd.DataFrame(rows, columns=history)
         return Fitted(table, best.epoch, self.precision, self.fabric.device.type)
@@ -108,19 +119,24 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
         schedule, count = self.recipe.schedule, len(self.films.train)
         batches = batches_of(count, schedule, self.seed, epoch)
         total = torch.zeros((), device=self.fabric.device)
-        for number, places in enumerate(batches):
+        # A loss that is no mean over films differs a little where several processes share a batch.
+        shares = [(places, *share_of(self.fabric, np.ones(len(places)))) for places in batches]
+        parts = [(self.films.train[places[mine]], factor) for places, mine, factor in shares]
+        looks = (self.look(rows, self._views(rows, epoch)) for rows, _ in parts)
+        for number, (shown, (_, factor)) in enumerate(zip(self.ahead.each(_looked, looks), parts, strict=True)):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(self.films.train[places], epoch) * len(places)
+            total += self._step(shown, factor) * len(batches[number])
         mean: Any = self.fabric.all_reduce(total / count, reduce_op="mean")
         return float(mean), rate
 
-    def _step(self, batch: NDArray[np.int64], epoch: int) -> Tensor:
-        """One step on a batch: this process's part of it. A loss that is no mean over films differs a little there."""
-        mine, factor = share_of(self.fabric, np.ones(len(batch)))
-        rows = batch[mine]
-        views = [seed_of(self.seed, self.films.frames.keys[row], epoch) for row in rows.tolist()]
-        loss = self.loss_of(rows, views) * factor
+    def _views(self, rows: NDArray[np.int64], epoch: int) -> list[int]:
+        """A seed a film, of how the epoch shows it."""
+        return [seed_of(self.seed, self.films.frames.keys[row], epoch) for row in rows.tolist()]
+
+    def _step(self, shown: Shown, factor: float) -> Tensor:
+        """One step on this process's part of a batch."""
+        loss = self.loss_of(shown) * factor
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()
@@ -128,8 +144,7 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
 
     def grey(self, rows: NDArray[np.int64]) -> Tensor:
         """(N, 1, side, side) in [0, 1]."""
-        top = float(2**self.recipe.preprocess.depth_bits - 1)
-        return torch.from_numpy(self.films.frames[rows].astype(np.float32))[:, None] / top
+        return grey_of(self.films.frames[rows], self.recipe)
 
     def as_films(self, grey: Tensor) -> Tensor:
         """Scaled as `Preprocess.normalise` does, but from greys that augmentation left between whole numbers."""
@@ -137,3 +152,13 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe]):
         mean, std = (torch.tensor(values or (0.5,)).reshape(1, -1, 1, 1) for values in (told.mean, told.std))
         films = (grey.expand(-1, told.channels, -1, -1) - mean) / std
         return films.to(self.fabric.device).contiguous(memory_format=torch.channels_last)
+
+
+def grey_of(frames: NDArray[Any], recipe: FrameRecipe) -> Tensor:
+    """Frames (N, side, side) of whole numbers as (N, 1, side, side) in [0, 1]."""
+    top = float(2**recipe.preprocess.depth_bits - 1)
+    return torch.from_numpy(frames.astype(np.float32))[:, None] / top
+
+
+def _looked(look: Callable[[], Shown]) -> Shown:
+    return look()

@@ -5,6 +5,7 @@ A checkpoint after every epoch lets an interrupted training go on to the same re
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hilum.augment import changed_frames, seed_of
+from hilum.augment import Look, seed_of
 from hilum.cache import ArrayView
-from hilum.engine.eager import films_a_pass
+from hilum.engine.eager import films_a_pass, readers
 from hilum.errors import UsageError
 from hilum.networks import Classifier
 from hilum.networks.classifier import Standardise, freeze, training_mode
-from hilum.parallel import Progress
+from hilum.parallel import Ahead, Progress
 from hilum.recipe import Recipe
 from hilum.train.checkpoint import Training, load_checkpoint
 from hilum.train.epochs import (
@@ -87,7 +88,8 @@ def fit_network(
         return epoch, train_loss, *fitting.score(), rate
 
     tuned = bool(len(folds.tune))
-    run_epochs(training, rows, schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
+    with fitting.ahead:
+        run_epochs(training, rows, schedule, one, tuned=tuned, checkpoint=checkpoint, progress=progress)
     fitting.fabric.barrier()
     return Fitted(pd.DataFrame(rows, columns=HISTORY), best.epoch, fitting.precision, fitting.fabric.device.type)
 
@@ -124,6 +126,7 @@ class _NetworkFit:
         self.network, self.optimiser = self.fabric.setup(classifier, optimiser)
         self.targets = torch.tensor(folds.targets)
         self.loss = Loss(folds, len(recipe.classes), stage.schedule)
+        self.ahead = Ahead(readers(self.fabric.device))
 
     def standardise(self) -> None:
         """Measure the vectors the head reads before training moves them, where the recipe scales them."""
@@ -140,32 +143,37 @@ class _NetworkFit:
         training_mode(self.classifier, self.stage.thawed)
         schedule = self.stage.schedule
         batches = batches_of(len(self.folds.train), schedule, self.seed, epoch)
+        parts = [self._part(places) for places in batches]
+        shown = self.ahead.each(partial(Look.changed, recipe=self.recipe), (self._look(one, epoch) for one, _ in parts))
         total = torch.zeros((), device=self.fabric.device)
-        for number, places in enumerate(batches):
+        for number, (frames, (mine, factor)) in enumerate(zip(shown, parts, strict=True)):
             rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
             set_rate(self.optimiser, rate)
-            total += self._step(places, epoch) * len(places)
+            total += self._step(frames, self.folds.train[mine], factor) * len(batches[number])
         mean: Any = self.fabric.all_reduce(total / len(self.folds.train), reduce_op="mean")
         return float(mean), rate
 
-    def _step(self, places: NDArray[np.int64], epoch: int) -> Tensor:
-        """One step on a batch of training films, by their places in the train fold: this process's part of it."""
+    def _part(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
+        """This process's part of a batch, by places in the train fold, and what its loss is multiplied by."""
         batch = self.folds.train[places]
         mine, factor = share_of(self.fabric, self.loss.weights(self.targets[batch], batch).numpy())
-        places, rows = places[mine], batch[mine]
-        logits = self.network(self._as_films(self._changed(places, epoch)))
+        return places[mine], factor
+
+    def _look(self, places: NDArray[np.int64], epoch: int) -> Look:
+        """Training films as the epoch shows them."""
+        copies = self.folds.copies[places].tolist()
+        frames = self.frames.only(self.folds.train[places])
+        views = [seed_of(self.seed, key, copy, epoch) for key, copy in zip(frames.keys, copies, strict=True)]
+        return Look(frames, copies, views)
+
+    def _step(self, frames: NDArray[Any], rows: NDArray[np.int64], factor: float) -> Tensor:
+        """One step on this process's part of a batch: frames as they are shown, and their rows."""
+        logits = self.network(self._as_films(frames))
         loss = self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows) * factor
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         self.optimiser.step()
         return loss.detach()
-
-    def _changed(self, places: NDArray[np.int64], epoch: int) -> NDArray[Any]:
-        """Frames of training films as the epoch shows them."""
-        rows, copies = self.folds.train[places], self.folds.copies[places].tolist()
-        keys = [self.frames.keys[row] for row in rows]
-        views = [seed_of(self.seed, key, copy, epoch) for key, copy in zip(keys, copies, strict=True)]
-        return changed_frames(self.frames[rows], self.recipe, keys, copies=copies, views=views)
 
     def _as_films(self, frames: NDArray[Any]) -> Tensor:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames))

@@ -1,7 +1,9 @@
 """Train a segmentation network with Lightning Fabric, as `network` trains a classifier: best epoch by tune loss."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from hilum.networks.segmentation import Segmenter, build_segmenter
 from hilum.parallel import Progress
 from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.train.epochs import Fitted
-from hilum.train.frames import FrameFit, with_scale
+from hilum.train.frames import FrameFit, grey_of, with_scale
 from hilum.train.mask_losses import mask_loss
 
 MASK_HISTORY = ["epoch", "train_loss", "tune_loss", "tune_dice", "learning_rate"]
@@ -91,7 +93,11 @@ def fit_masks(
     return _MaskFit(segmenter, films, recipe, seed).run(MASK_HISTORY, checkpoint=checkpoint, progress=progress)
 
 
-class _MaskFit(FrameFit[DrawnFilms, SegmentationRecipe]):
+Shown = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_] | None]
+"""Films (N, 1, side, side) in [0, 1], their masks (N, labels, side, side), and who was assessed (N, labels)."""
+
+
+class _MaskFit(FrameFit[DrawnFilms, SegmentationRecipe, Shown]):
     """One epoch after another over frames and masks, through Fabric."""
 
     def __init__(self, segmenter: Segmenter, films: DrawnFilms, recipe: SegmentationRecipe, seed: int) -> None:
@@ -102,9 +108,13 @@ class _MaskFit(FrameFit[DrawnFilms, SegmentationRecipe]):
     def begin(self) -> None:
         self.segmenter.train()
 
-    def loss_of(self, rows: NDArray[np.int64], views: list[int]) -> Tensor:
-        grey, masks = augment_alike(self.grey(rows), self._masks(rows), self.recipe.augmentation, views)
-        return self.loss(self.network(self.as_films(grey)), masks.to(self.fabric.device), self._assessed(rows))
+    def look(self, rows: NDArray[np.int64], views: list[int]) -> Callable[[], Shown]:
+        masks = [mask.only(rows) for mask in self.films.masks]
+        return partial(_shown, self.films.frames.only(rows), masks, self._assessed(rows), self.recipe, views)
+
+    def loss_of(self, shown: Shown) -> Tensor:
+        grey, masks, assessed = shown
+        return self.loss(self.network(self.as_films(torch.from_numpy(grey))), *self._here(masks, assessed))
 
     def score(self) -> tuple[float, float]:
         """Loss and soft Dice on the tune fold, in float32; the first process's where several would differ."""
@@ -119,17 +129,34 @@ class _MaskFit(FrameFit[DrawnFilms, SegmentationRecipe]):
             for start in range(0, len(tune), at_once):
                 rows = tune[start : start + at_once]
                 logits = self.segmenter(self.as_films(self.grey(rows)))
-                masks, assessed = self._masks(rows).to(logits.device), self._assessed(rows)
-                losses = [float(one(logits, masks, assessed)) for one in (self.loss, dice)]
+                drawn = _drawn([mask.only(rows) for mask in self.films.masks])
+                reference = self._here(drawn, self._assessed(rows))
+                losses = [float(one(logits, *reference)) for one in (self.loss, dice)]
                 told += torch.tensor(losses) * len(rows) / len(tune)
         scored: tuple[float, float] = self.fabric.broadcast((float(told[0]), 1 - float(told[1])))
         return scored
 
-    def _masks(self, rows: NDArray[np.int64]) -> Tensor:
-        """(N, labels, side, side), 0 and 1."""
-        return torch.from_numpy(np.stack([mask[rows] for mask in self.films.masks], 1)).float()
+    def _assessed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        return None if self.films.assessed is None else self.films.assessed[rows]
 
-    def _assessed(self, rows: NDArray[np.int64]) -> Tensor | None:
-        if self.films.assessed is None:
-            return None
-        return torch.from_numpy(self.films.assessed[rows]).to(self.fabric.device)
+    def _here(self, masks: NDArray[np.float32], assessed: NDArray[np.bool_] | None) -> tuple[Tensor, Tensor | None]:
+        device = self.fabric.device
+        return torch.from_numpy(masks).to(device), None if assessed is None else torch.from_numpy(assessed).to(device)
+
+
+def _shown(
+    frames: ArrayView,
+    masks: Sequence[ArrayView],
+    assessed: NDArray[np.bool_] | None,
+    recipe: SegmentationRecipe,
+    views: list[int],
+) -> Shown:
+    """Films and masks changed alike."""
+    drawn = torch.from_numpy(_drawn(masks))
+    grey, moved = augment_alike(grey_of(frames[:], recipe), drawn, recipe.augmentation, views)
+    return grey.numpy(), moved.numpy(), assessed
+
+
+def _drawn(masks: Sequence[ArrayView]) -> NDArray[np.float32]:
+    """(N, labels, side, side), 0 and 1, of a view a label."""
+    return np.stack([mask[:] for mask in masks], 1).astype(np.float32)
