@@ -28,9 +28,9 @@ from hilum.parts import Listed, Outcome, Plan, listed, plan_parts
 from hilum.parts import run_parts as run_here
 from hilum.predict_job import PredictJob
 
-FILMS_A_PART = 16
-FILMS, ROUNDS = 320, 3
-FEW_FILMS = 96
+FILMS_A_PART = 64
+FILMS, ROUNDS = 448, 3
+FEW_FILMS = 256
 ONE, ALL = "this machine, 1 thread", "this machine, all cores"
 ONE_WORKER, TWO_WORKERS = "Ray, 1 worker", "Ray, 2 workers"
 STARTS: dict[str, list[float]] = {}

@@ -1,6 +1,7 @@
 """Parts are whole or absent, no film is lost or done twice, and parts of something else are never taken for these."""
 
 import fcntl
+import importlib
 import itertools
 import os
 import pickle
@@ -21,6 +22,8 @@ from hilum.errors import DataError, UsageError
 from hilum.files import LEFT, aside_name, names_of, remove_asides
 from hilum.parts import (
     FILMS_A_PART,
+    FILMS_AT_A_TIME,
+    LEAST_EACH,
     Listed,
     LoadsOnce,
     Plan,
@@ -282,6 +285,62 @@ def test_what_killed_writers_left_is_removed_and_no_more(tmp_path: Path) -> None
     remove_asides(tmp_path / "absent")
 
 
+ELSEWHERE = """
+import os
+from dataclasses import dataclass
+import pyarrow as pa
+from hilum.parts import LoadsOnce
+
+@dataclass(frozen=True)
+class Numbers(LoadsOnce):
+    fatal: int = -1
+    identity = {"kind": "number"}
+    schema = pa.schema([("number", pa.int64()), ("process", pa.int64()), ("refused", pa.string())])
+
+    def rows(self, films, out, *, processes=None):
+        for path, film in films:
+            if film.number == self.fatal and processes == 1:
+                os._exit(3)
+            why = "it ends its process" if film.number == self.fatal else None
+            yield {"number": film.number, "process": os.getpid(), "refused": why}
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A module with a job that other processes can import."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "job_for_other_processes.py").write_text(ELSEWHERE)
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module("job_for_other_processes")
+    sys.path.remove(str(folder))
+    del sys.modules["job_for_other_processes"]
+
+
+def made(job: Any, count: int, out: Path, processes: int) -> list[dict[str, Any]]:
+    plan = plan_parts(job, listed(f"film-{number}.png" for number in range(count)), out, films_a_part=100)
+    run_parts(job, plan, processes=processes)
+    return list(part_rows(out))
+
+
+def test_many_films_are_divided_among_processes_and_come_in_order(elsewhere: Any, out: Path) -> None:
+    rows = made(elsewhere.Numbers(), 2 * LEAST_EACH + 30, out, processes=2)
+    assert [row["number"] for row in rows] == list(range(2 * LEAST_EACH + 30))
+    assert len({row["process"] for row in rows} - {os.getpid()}) == 2
+
+
+@pytest.mark.parametrize(("count", "processes"), [(2 * LEAST_EACH - 1, 2), (2 * LEAST_EACH + 30, 1)])
+def test_few_films_are_worked_on_here(elsewhere: Any, out: Path, count: int, processes: int) -> None:
+    assert {row["process"] for row in made(elsewhere.Numbers(), count, out, processes)} == {os.getpid()}
+
+
+def test_a_film_that_ends_its_process_costs_no_other(elsewhere: Any, out: Path) -> None:
+    count = 2 * LEAST_EACH + 30
+    rows = made(elsewhere.Numbers(fatal=70), count, out, processes=2)
+    assert [row["number"] for row in rows] == list(range(count))
+    assert [row["number"] for row in rows if row["refused"]] == [70]
+
+
 def test_a_job_is_sent_without_what_it_has_loaded() -> None:
     job = Sizes(kind="colour")
     assert job.loaded is job.loaded
@@ -293,7 +352,8 @@ def test_parts_hold_whole_passes_of_the_networks() -> None:
     from hilum.engine import SCORING_BATCH
     from hilum.lungs.films import AT_ONCE
 
-    assert FILMS_A_PART % SCORING_BATCH == FILMS_A_PART % AT_ONCE == 0
+    for films in (FILMS_A_PART, FILMS_AT_A_TIME):
+        assert films % SCORING_BATCH == films % AT_ONCE == 0
 
 
 @given(st.lists(st.sampled_from(["a/x.png", "b/x.dcm", "x", "x-2.png", "x-3.jpg", "x-2-2", "y.z.png"]), max_size=30))

@@ -8,17 +8,19 @@ import fcntl
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hilum.errors import DataError, UsageError
 from hilum.files import LEFT, names_of, remove_asides, write_json, written_aside
-from hilum.parallel import Progress
+from hilum.parallel import Crashed, Progress, default_processes, in_batches, in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +33,10 @@ FILMS, TRIED = "films.parquet", "part-*.tried"
 FILMS_A_PART = 256
 """A multiple of the films that networks take in one pass, so that every film is in the same pass after a kill as it
 would have been without one: sums in another pass differ in their last bits."""
+FILMS_AT_A_TIME = 64
+"""Of films that one of several processes works on before it takes others; a multiple of a pass too."""
+LEAST_EACH = 128
+"""Films a process, fewer of which are not worth starting it and loading its networks."""
 
 Row = dict[str, Any]
 State = Callable[[str], Sequence[int] | None]
@@ -242,12 +248,12 @@ def run_parts(job: Job, plan: Plan, *, processes: int | None = None, progress: P
     Args:
         job: as `plan_parts` was told.
         plan: what `plan_parts` said.
-        processes: films decoded at once; default one a core.
+        processes: at work at once; default one a core.
         progress: called with films done, those of before among them, and films in all.
     """
     done, total = plan.done, len(plan.films)
     films = [(Path(film.path), film) for number in plan.missing for film in plan.films_of(number)]
-    rows = job.rows(films, plan.out, processes=processes)
+    rows = _rows(job, films, plan.out, processes)
     for number in plan.missing:
         part = plan.films_of(number)
         write_part(job, plan, number, _reported(islice(rows, len(part)), done, total, progress))
@@ -255,6 +261,33 @@ def run_parts(job: Job, plan: Plan, *, processes: int | None = None, progress: P
     if next(rows, None) is not None:
         raise DataError(f"more rows were made than there are films, {len(films)}")
     return Outcome(films=total, before=plan.done, refused=refused_films(plan.out))
+
+
+def _rows(job: Job, films: Sequence[tuple[Path, Listed]], out: Path, processes: int | None) -> Iterator[Row]:
+    """One row a film, in their order.
+
+    Many films are divided among processes that each do all there is to do, with one thread: networks that share their
+    threads with decoders wait for the slowest of them after every layer. Few films, or one process, are done here.
+    """
+    count = min(processes or default_processes(), len(films) // LEAST_EACH)
+    if count < 2:
+        yield from job.rows(films, out, processes=processes)
+        return
+    work = partial(_rows_there, job=pickle.dumps(job), out=out)
+    for some, rows in in_order(work, in_batches(films, FILMS_AT_A_TIME), processes=count):
+        # A film that ends its process is found by decoding apart from the networks, which costs that film alone.
+        yield from job.rows(some, out, processes=2) if isinstance(rows, Crashed) else rows
+
+
+def _rows_there(films: Sequence[tuple[Path, Listed]], *, job: bytes, out: Path) -> list[Row]:
+    return list(loaded_job(job).rows(films, out, processes=1))
+
+
+@lru_cache(maxsize=1)
+def loaded_job(job: bytes) -> Job:
+    """A pickled job, once a process, with what it loads."""
+    loaded: Job = pickle.loads(job)  # noqa: S301 - of the process that started this one
+    return loaded
 
 
 def _reported(rows: Iterable[Row], before: int, total: int, progress: Progress | None) -> Iterator[Row]:

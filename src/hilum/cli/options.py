@@ -16,7 +16,7 @@ REFUSED = 3
 """Exit status: done, but some films were refused."""
 
 Root = Annotated[Path, typer.Option(help="Folder the data sets lie in, as ROOT/NAME.", file_okay=False)]
-Processes = Annotated[int | None, typer.Option(help="Films decoded at once; default one a core.", min=1)]
+Processes = Annotated[int | None, typer.Option(help="Films worked on at once; default one a core.", min=1)]
 Backbone = Annotated[str | None, typer.Option(help="In place of the recipe's: a timm name, own:NAME or xrv:NAME.")]
 Weights = Annotated[
     str | None, typer.Option(help="In place of the recipe's: packaged, cache, hub (downloads), random or file:PATH.")

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from socket import gethostname
 from tempfile import TemporaryDirectory
@@ -42,6 +42,7 @@ from hilum.parts import (
     Outcome,
     Plan,
     Row,
+    loaded_job,
     path_of,
     plan_parts,
     state_of,
@@ -293,14 +294,7 @@ def _rows(job: Job, films: Sequence[tuple[Path, Listed]], out: Path, before: int
 
 
 def _row_alone(film: tuple[Path, Listed], *, job: bytes, out: Path) -> Row:
-    return next(iter(_loaded(job).rows([film], out, processes=1)))
-
-
-@lru_cache(maxsize=1)
-def _loaded(job: bytes) -> Job:
-    """The job, once a process, with what it loads."""
-    loaded: Job = pickle.loads(job)  # noqa: S301 - of the process that started this one
-    return loaded
+    return next(iter(loaded_job(job).rows([film], out, processes=1)))
 
 
 def _at_hand(films: Sequence[Listed], base: Path, folder: Path) -> list[tuple[Path, Listed]]:
