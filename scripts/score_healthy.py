@@ -21,20 +21,21 @@ from hilum.lesions import lesions_bundle, segment_lesions
 from hilum.lesions.severity import read_fit, scores_of
 from hilum.lungs import lungs_bundle
 from hilum.metrics import Ranking, bootstrap, interval, resampled_groups
-from hilum.records import NORMAL, PNEUMONIA
+from hilum.records import BACTERIAL_PNEUMONIA, COVID19, NORMAL, PNEUMONIA, VIRAL_PNEUMONIA
 from hilum.sources import read_source
 
 SETS = ("nih_subset", "sandrofab", "covid_chestxray")
 SHARES = ("ggo_both", "consolidation_both", "involved_both")
+ILL = (PNEUMONIA, BACTERIAL_PNEUMONIA, VIRAL_PNEUMONIA, COVID19)
 FINAL = "final"
 
 
 def films_of(data: Path) -> pd.DataFrame:
-    """Frontal films without a finding or with pneumonia; columns `film`, `image_id`, `source`, `group_id`, `ill`."""
+    """Frontal films without a finding or with any pneumonia; columns `film`, `image_id`, `source`, `group_id`, `ill`."""
     index = build_index([film for name in SETS for film in read_source(name, data)], Path("/"), processes=1)
     films = index.films
     healthy = films[f"label.{NORMAL}"].fillna(value=False).astype(bool)
-    ill = films[f"label.{PNEUMONIA}"].fillna(value=False).astype(bool) & ~healthy
+    ill = films[[f"label.{name}" for name in ILL]].fillna(value=False).astype(bool).any(axis=1) & ~healthy
     kept = films[healthy | ill]
     paths = [Path("/") / path for path in kept["path"]]
     return kept[["image_id", "source", "group_id"]].assign(film=paths, ill=ill[healthy | ill]).reset_index(drop=True)
@@ -104,9 +105,9 @@ def main() -> None:
         if shown.empty:
             continue
         brixia = quartiles(shown["brixia"]) if shown["brixia"].notna().any() else ""
-        name = f"{source}, {'pneumonia' if ill else 'no finding'}"
+        name = f"{source}, {'ill' if ill else 'no finding'}"
         lines.append((name, f"{len(shown)} of {len(part)}", *(quartiles(shown[share]) for share in SHARES), brixia))
-    OUT.print(table("median [quartiles]", ("films", "n", *SHARES, "Brixia"), lines))
+    OUT.print(table("median [quartiles]", ("films", "n", "ground glass", "consolidation", "either", "Brixia"), lines))
     for source, part in told.dropna(subset=["involved_both"]).groupby("source"):
         if part["ill"].nunique() == 2:
             OUT.print(f"{source}: AUROC of the involved share, pneumonia against none: {area(part)}", highlight=False)
