@@ -31,7 +31,7 @@ FINAL = "final"
 
 
 def films_of(data: Path) -> pd.DataFrame:
-    """Frontal films without a finding or with any pneumonia; columns `film`, `image_id`, `source`, `group_id`, `ill`."""
+    """Frontal films without a finding or with pneumonia; columns `film`, `image_id`, `source`, `group_id`, `ill`."""
     index = build_index([film for name in SETS for film in read_source(name, data)], Path("/"), processes=1)
     films = index.films
     healthy = films[f"label.{NORMAL}"].fillna(value=False).astype(bool)
