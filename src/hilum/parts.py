@@ -33,7 +33,7 @@ FILMS, TRIED = "films.parquet", "part-*.tried"
 FILMS_A_PART = 256
 """A multiple of the films that networks take in one pass, so that every film is in the same pass after a kill as it
 would have been without one: sums in another pass differ in their last bits."""
-FILMS_AT_A_TIME = 64
+FILMS_AT_A_TIME = 32
 """Of films that one of several processes works on before it takes others; a multiple of a pass too."""
 LEAST_EACH = 128
 """Films a process, fewer of which are not worth starting it and loading its networks."""
