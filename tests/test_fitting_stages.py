@@ -204,8 +204,7 @@ def test_heads_and_networks_are_trained_on_the_same_copies_in_every_epoch(
             shown.setdefault((key, copy), set()).add(frame.tobytes())
         return made
 
-    monkeypatch.setattr("hilum.train.network.changed_frames", watched)
-    monkeypatch.setattr("hilum.features.changed_frames", watched)
+    monkeypatch.setattr("hilum.augment.changed_frames", watched)
     _, division = _fitted(changed(first_stage, COPIED), films, frames, tmp_path)
     assert len(division.fitted.history) >= 2
     assert {copy for _, copy in shown} == {0, 1, 2}
