@@ -13,7 +13,7 @@ they take their time from the same cores.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -113,9 +113,9 @@ def shares_of(fit: Any, epochs: int) -> dict[str, Shares]:
     return shares
 
 
-def clocked(each: Callable[..., Any], clock: Clock, look: Callable[..., Any], items: Any) -> Any:
+def clocked(each: Callable[..., Any], clock: Clock, works: Iterable[Callable[[], Any]]) -> Any:
     """`Ahead.each` of one process, its work timed."""
-    return each(clock.around(look), items)
+    return each(clock.around(work) for work in works)
 
 
 def prepared_by(fit: Any, ahead: Any) -> Callable[[], None]:

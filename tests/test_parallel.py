@@ -42,7 +42,13 @@ def threads_of_torch(item):
     return torch.get_num_threads()
 
 def process_of(item):
-    time.sleep(0.02)
+    return os.getpid()
+
+def one_of_two(item, met):
+    (met / str(os.getpid())).touch()
+    end = time.monotonic() + 30
+    while len(list(met.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
     return os.getpid()
 """
 
@@ -77,8 +83,8 @@ def test_one_process_is_this_one_and_keeps_the_order() -> None:
     assert list(spread(here, [3, 1, 2], processes=1)) == [(item, os.getpid()) for item in (3, 1, 2)]
 
 
-def test_several_processes_are_others(work: Any) -> None:
-    pids = {pid for _, pid in spread(work.process_of, range(16), processes=2)}
+def test_several_processes_are_others(work: Any, tmp_path: Path) -> None:
+    pids = {pid for _, pid in spread(partial(work.one_of_two, met=tmp_path), range(16), processes=2)}
     assert len(pids) == 2
     assert os.getpid() not in pids
 
@@ -166,17 +172,27 @@ def test_items_are_taken_as_they_are_needed(work: Any) -> None:
 def test_what_is_done_ahead_comes_in_order(work: Any, processes: int) -> None:
     with Ahead(processes) as ahead:
         for count in (0, 1, 40):  # fewer than are worked on at once, and more
-            assert list(ahead.each(work.square, range(count))) == [item * item for item in range(count)]
+            assert list(ahead.each(partial(work.square, item) for item in range(count))) == [
+                item * item for item in range(count)
+            ]
 
 
 def test_a_process_has_one_thread_in_libraries_loaded_later_too(work: Any) -> None:
     assert {threads for _, threads in spread(work.threads_of_torch, range(4), processes=2)} == {1}
 
 
-def test_processes_stay_between_calls_and_end_with_the_block(work: Any) -> None:
+def two(folder: Path) -> Iterator[Path]:
+    """Places where processes meet."""
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+        yield folder / name
+
+
+def test_processes_stay_between_calls_and_end_with_the_block(work: Any, tmp_path: Path) -> None:
     with Ahead(2) as ahead:
-        one, other = ({*ahead.each(work.process_of, range(16))} for _ in range(2))
+        one, other = ({*ahead.each(partial(work.one_of_two, item, met) for item in range(16))} for met in two(tmp_path))
     assert one == other
+    assert len(one) == 2
     assert os.getpid() not in one
     for pid in one:
         with pytest.raises(ProcessLookupError):
@@ -186,7 +202,7 @@ def test_processes_stay_between_calls_and_end_with_the_block(work: Any) -> None:
 def test_one_process_does_nothing_before_its_turn() -> None:
     done: list[int] = []
     with Ahead(1) as ahead:
-        results = ahead.each(done.append, iter([1, 2, 3]))
+        results = ahead.each(partial(done.append, item) for item in (1, 2, 3))
         assert not done
         next(results)
     assert done == [1]
@@ -201,18 +217,18 @@ def test_only_so_much_is_done_ahead(work: Any) -> None:
             yield item
 
     with Ahead(2) as ahead:
-        next(ahead.each(work.square, items()))
+        next(ahead.each(partial(work.square, item) for item in items()))
     assert len(taken) <= 2 * IN_FLIGHT
 
 
 def test_a_death_ahead_ends_the_run_in_one_sentence(work: Any) -> None:
     with Ahead(2) as ahead, pytest.raises(DataError, match="a process that prepares films died"):
-        list(ahead.each(partial(work.dies_at, fatal={3}), range(40)))
+        list(ahead.each(partial(work.dies_at, item, fatal={3}) for item in range(40)))
 
 
 def test_a_bug_ahead_is_told_as_it_is(work: Any) -> None:
     with Ahead(2) as ahead, pytest.raises(ValueError, match="a bug"):
-        list(ahead.each(work.raises, range(5)))
+        list(ahead.each(partial(work.raises, item) for item in range(5)))
 
 
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path) -> None:

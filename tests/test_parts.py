@@ -287,22 +287,33 @@ def test_what_killed_writers_left_is_removed_and_no_more(tmp_path: Path) -> None
 
 ELSEWHERE = """
 import os
+import time
 from dataclasses import dataclass
+from pathlib import Path
 import pyarrow as pa
 from hilum.parts import LoadsOnce
 
 @dataclass(frozen=True)
 class Numbers(LoadsOnce):
     fatal: int = -1
+    meets: Path | None = None
     identity = {"kind": "number"}
     schema = pa.schema([("number", pa.int64()), ("process", pa.int64()), ("refused", pa.string())])
 
     def rows(self, films, out, *, processes=None):
+        if self.meets:
+            self.wait_for_another()
         for path, film in films:
             if film.number == self.fatal and processes == 1:
                 os._exit(3)
             why = "it ends its process" if film.number == self.fatal else None
             yield {"number": film.number, "process": os.getpid(), "refused": why}
+
+    def wait_for_another(self):
+        (self.meets / str(os.getpid())).touch()
+        end = time.monotonic() + 30
+        while len(list(self.meets.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
 """
 
 
@@ -323,8 +334,12 @@ def made(job: Any, count: int, out: Path, processes: int) -> list[dict[str, Any]
     return list(part_rows(out))
 
 
-def test_many_films_are_divided_among_processes_and_come_in_order(elsewhere: Any, out: Path) -> None:
-    rows = made(elsewhere.Numbers(), 2 * LEAST_EACH + 30, out, processes=2)
+def test_many_films_are_divided_among_processes_and_come_in_order(
+    elsewhere: Any, out: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Without a meeting one process may have done all of so little before the other has started.
+    job = elsewhere.Numbers(meets=tmp_path_factory.mktemp("meeting"))
+    rows = made(job, 2 * LEAST_EACH + 30, out, processes=2)
     assert [row["number"] for row in rows] == list(range(2 * LEAST_EACH + 30))
     assert len({row["process"] for row in rows} - {os.getpid()}) == 2
 

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -160,17 +159,11 @@ def changed_frames(
     return whole
 
 
-@dataclass(frozen=True)
-class Look:
-    """Films to be read and changed, as another process can be told; `changed_frames` knows copies and views."""
-
-    frames: ArrayView
-    copies: Sequence[int]
-    views: Sequence[int | None]
-
-    def changed(self, recipe: Recipe) -> NDArray[Any]:
-        """Frames (N, side, side), read and changed as the recipe says."""
-        return changed_frames(self.frames[:], recipe, self.frames.keys, copies=self.copies, views=self.views)
+def read_changed(
+    frames: ArrayView, recipe: Recipe, *, copies: Sequence[int], views: Sequence[int | None]
+) -> NDArray[Any]:
+    """`changed_frames` of frames still on disk: what another process can be asked for."""
+    return changed_frames(frames[:], recipe, frames.keys, copies=copies, views=views)
 
 
 def copy_seed(recipe: Recipe, key: str, copy: int) -> int:

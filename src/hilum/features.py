@@ -1,6 +1,6 @@
 """What a frozen backbone says of each film, computed once: training a head on it takes seconds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hilum.augment import Look, seed_of
+from hilum.augment import read_changed, seed_of
 from hilum.cache import ArrayCache, ArrayView
 from hilum.engine.eager import films_a_pass, readers
 from hilum.files import cache_dir, digest_of
@@ -115,17 +115,18 @@ class FeatureCache:
         with Ahead(readers(self._device)) as ahead:
             looks = (self._look([wanted[key] for key in keys]) for keys in parts)
             done = 0
-            for keys, frames in zip(parts, ahead.each(partial(Look.changed, recipe=self.recipe), looks), strict=True):
+            for keys, frames in zip(parts, ahead.each(looks), strict=True):
                 yield from zip(keys, self._vectors(frames, halved=wanted[keys[0]].halved), strict=True)
                 done += len(keys)
                 if progress:
                     progress(done, len(todo))
 
-    def _look(self, part: list[Variant]) -> Look:
+    def _look(self, part: list[Variant]) -> Callable[[], Frame]:
+        """What reads these films and changes them."""
         plain = [replace(variant, halved=False) for variant in part]  # both precisions see the same views
         views = [seed_of(self._key(variant)) if variant.view else None for variant in plain]
         frames = self.frames.only(np.array([variant.row for variant in part]))
-        return Look(frames, [variant.copy for variant in part], views)
+        return partial(read_changed, frames, self.recipe, copies=[variant.copy for variant in part], views=views)
 
     def _vectors(self, frames: Frame, *, halved: bool) -> NDArray[np.float32]:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames)).to(self._device)

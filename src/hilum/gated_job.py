@@ -1,5 +1,6 @@
 """What jobs over many films share: networks run by one kind of engine, and a filter before them that refuses films."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedJob(LoadsOnce):
+class GatedJob(LoadsOnce, ABC):
     """A job whose films the view filter looks at first.
 
     Attributes:
@@ -25,9 +26,9 @@ class GatedJob(LoadsOnce):
     engine: "Asked" = "auto"
 
     @property
+    @abstractmethod
     def networks(self) -> Mapping[str, "Bundle | SegmenterBundle"]:
         """The bundles behind the filter that this engine runs, by what each is for."""
-        raise NotImplementedError
 
     @cached_property
     def view_filter(self) -> ViewFilter | None:

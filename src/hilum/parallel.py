@@ -148,24 +148,24 @@ class Ahead:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def each(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """What `function` says of each item, in their order; at most `IN_FLIGHT` a process are worked on beforehand.
+    def each(self, works: Iterable[Callable[[], Result]]) -> Iterator[Result]:
+        """What each work returns, in their order; at most `IN_FLIGHT` a process are done beforehand.
 
         Args:
-            function: as `spread` takes it; sent along with every item.
-            items: picklable. One process alone works here, on an item when its turn comes.
+            works: picklable, a `functools.partial` of a module's function say. One process alone does them here, each
+                when its turn comes.
 
         Raises:
             DataError: a process died.
             UsageError: no process can be started.
         """
         if not self._pool:
-            yield from map(function, items)
+            yield from (work() for work in works)
             return
         waiting: deque[Future[Result]] = deque()
         try:
-            for item in items:
-                waiting.append(self._pool.submit(function, item))
+            for work in works:
+                waiting.append(self._pool.submit(work))
                 if len(waiting) == IN_FLIGHT * self.processes:
                     yield waiting.popleft().result()
             while waiting:

@@ -1,7 +1,7 @@
 """Training on frames and what was drawn on them, whether masks or boxes: the part that both kinds of network share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,8 +18,8 @@ from hilum.networks.backbones import per_channel
 from hilum.parallel import Ahead, Progress
 from hilum.recipe.frames import FrameRecipe
 from hilum.train.checkpoint import Training, load_checkpoint
-from hilum.train.epochs import Best, Fitted, learning_rate, make_optimiser, set_rate
-from hilum.train.loop import Row, batches_of, precision_of, run_epochs, settle_draws, share_of
+from hilum.train.epochs import Best, Fitted, make_optimiser
+from hilum.train.loop import Row, batches_of, precision_of, run_epochs, run_steps, settle_draws, share_of
 from hilum.train.processes import make_fabric
 
 AnyRecipe = TypeVar("AnyRecipe", bound=FrameRecipe)
@@ -116,31 +116,24 @@ class FrameFit(ABC, Generic[AnyFilms, AnyRecipe, Shown]):
         """Train loss and last learning rate; the draw of order and augmentation depends on seed and epoch alone."""
         settle_draws(self.fabric, self.seed, epoch)
         self.begin()
-        schedule, count = self.recipe.schedule, len(self.films.train)
-        batches = batches_of(count, schedule, self.seed, epoch)
-        total = torch.zeros((), device=self.fabric.device)
-        # A loss that is no mean over films differs a little where several processes share a batch.
+        schedule = self.recipe.schedule
+        batches = batches_of(len(self.films.train), schedule, self.seed, epoch)
+        return run_steps(self.fabric, self.optimiser, schedule, epoch, batches, self._losses(batches, epoch))
+
+    def _losses(self, batches: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Tensor]:
+        """Of this process's part of each batch; films are read ahead, the loss is computed when its turn comes.
+
+        A loss that is no mean over films differs a little where several processes share a batch.
+        """
         shares = [(places, *share_of(self.fabric, np.ones(len(places)))) for places in batches]
         parts = [(self.films.train[places[mine]], factor) for places, mine, factor in shares]
-        looks = (self.look(rows, self._views(rows, epoch)) for rows, _ in parts)
-        for number, (shown, (_, factor)) in enumerate(zip(self.ahead.each(_looked, looks), parts, strict=True)):
-            rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
-            set_rate(self.optimiser, rate)
-            total += self._step(shown, factor) * len(batches[number])
-        mean: Any = self.fabric.all_reduce(total / count, reduce_op="mean")
-        return float(mean), rate
+        shown = self.ahead.each(self.look(rows, self._views(rows, epoch)) for rows, _ in parts)
+        for one, (_, factor) in zip(shown, parts, strict=True):
+            yield self.loss_of(one) * factor
 
     def _views(self, rows: NDArray[np.int64], epoch: int) -> list[int]:
         """A seed a film, of how the epoch shows it."""
         return [seed_of(self.seed, self.films.frames.keys[row], epoch) for row in rows.tolist()]
-
-    def _step(self, shown: Shown, factor: float) -> Tensor:
-        """One step on this process's part of a batch."""
-        loss = self.loss_of(shown) * factor
-        self.optimiser.zero_grad()
-        self.fabric.backward(loss)
-        self.optimiser.step()
-        return loss.detach()
 
     def grey(self, rows: NDArray[np.int64]) -> Tensor:
         """(N, 1, side, side) in [0, 1]."""
@@ -158,7 +151,3 @@ def grey_of(frames: NDArray[Any], recipe: FrameRecipe) -> Tensor:
     """Frames (N, side, side) of whole numbers as (N, 1, side, side) in [0, 1]."""
     top = float(2**recipe.preprocess.depth_bits - 1)
     return torch.from_numpy(frames.astype(np.float32))[:, None] / top
-
-
-def _looked(look: Callable[[], Shown]) -> Shown:
-    return look()

@@ -1,7 +1,7 @@
 """What every training loop is made of: epochs with a checkpoint after each, batches, and a process's share of one."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hilum.augment import seed_of
 from hilum.parallel import Progress
 from hilum.recipe import Schedule
 from hilum.train.checkpoint import Rows, Training, save_checkpoint
+from hilum.train.epochs import learning_rate, set_rate
 from hilum.train.processes import is_leader
 
 Row = tuple[int, float, float, float, float]
@@ -51,6 +53,39 @@ def run_epochs(
         if progress:
             progress(epoch, schedule.epochs)
     training.best.restore()
+
+
+def run_steps(
+    fabric: Fabric,
+    optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
+    epoch: int,
+    batches: Sequence[NDArray[np.int64]],
+    losses: Iterable[Tensor],
+) -> tuple[float, float]:
+    """One epoch: a step a batch.
+
+    Args:
+        fabric: this process's.
+        optimiser: of the network.
+        schedule: says the learning rates.
+        epoch: counted from 1.
+        batches: as `batches_of` gives them.
+        losses: of this process's part of each batch, computed when its turn comes.
+
+    Returns:
+        Mean train loss over films and processes, and the last learning rate.
+    """
+    total = torch.zeros((), device=fabric.device)
+    for number, (places, loss) in enumerate(zip(batches, losses, strict=True)):
+        rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
+        set_rate(optimiser, rate)
+        optimiser.zero_grad()
+        fabric.backward(loss)
+        optimiser.step()
+        total += loss.detach() * len(places)
+    mean: Any = fabric.all_reduce(total / sum(map(len, batches)), reduce_op="mean")
+    return float(mean), rate
 
 
 def batches_of(films: int, schedule: Schedule, seed: int, epoch: int) -> list[NDArray[np.int64]]:

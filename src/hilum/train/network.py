@@ -4,7 +4,7 @@ A checkpoint after every epoch lets an interrupted training go on to the same re
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hilum.augment import Look, seed_of
+from hilum.augment import read_changed, seed_of
 from hilum.cache import ArrayView
 from hilum.engine.eager import films_a_pass, readers
 from hilum.errors import UsageError
@@ -31,11 +31,9 @@ from hilum.train.epochs import (
     Folds,
     Stage,
     draw_head,
-    learning_rate,
     make_optimiser,
-    set_rate,
 )
-from hilum.train.loop import Row, batches_of, precision_of, run_epochs, settle_draws, share_of
+from hilum.train.loop import Row, batches_of, precision_of, run_epochs, run_steps, settle_draws, share_of
 from hilum.train.processes import make_fabric
 from hilum.train.weighing import Loss
 
@@ -143,15 +141,16 @@ class _NetworkFit:
         training_mode(self.classifier, self.stage.thawed)
         schedule = self.stage.schedule
         batches = batches_of(len(self.folds.train), schedule, self.seed, epoch)
+        return run_steps(self.fabric, self.optimiser, schedule, epoch, batches, self._losses(batches, epoch))
+
+    def _losses(self, batches: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Tensor]:
+        """Of this process's part of each batch; films are read ahead, the loss is computed when its turn comes."""
         parts = [self._part(places) for places in batches]
-        shown = self.ahead.each(partial(Look.changed, recipe=self.recipe), (self._look(one, epoch) for one, _ in parts))
-        total = torch.zeros((), device=self.fabric.device)
-        for number, (frames, (mine, factor)) in enumerate(zip(shown, parts, strict=True)):
-            rate = learning_rate(schedule, (epoch - 1) * len(batches) + number, len(batches))
-            set_rate(self.optimiser, rate)
-            total += self._step(frames, self.folds.train[mine], factor) * len(batches[number])
-        mean: Any = self.fabric.all_reduce(total / len(self.folds.train), reduce_op="mean")
-        return float(mean), rate
+        shown = self.ahead.each(self._look(mine, epoch) for mine, _ in parts)
+        for frames, (mine, factor) in zip(shown, parts, strict=True):
+            rows = self.folds.train[mine]
+            logits = self.network(self._as_films(frames))
+            yield self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows) * factor
 
     def _part(self, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
         """This process's part of a batch, by places in the train fold, and what its loss is multiplied by."""
@@ -159,21 +158,12 @@ class _NetworkFit:
         mine, factor = share_of(self.fabric, self.loss.weights(self.targets[batch], batch).numpy())
         return places[mine], factor
 
-    def _look(self, places: NDArray[np.int64], epoch: int) -> Look:
-        """Training films as the epoch shows them."""
+    def _look(self, places: NDArray[np.int64], epoch: int) -> Callable[[], NDArray[Any]]:
+        """What reads training films and changes them as the epoch shows them."""
         copies = self.folds.copies[places].tolist()
         frames = self.frames.only(self.folds.train[places])
         views = [seed_of(self.seed, key, copy, epoch) for key, copy in zip(frames.keys, copies, strict=True)]
-        return Look(frames, copies, views)
-
-    def _step(self, frames: NDArray[Any], rows: NDArray[np.int64], factor: float) -> Tensor:
-        """One step on this process's part of a batch: frames as they are shown, and their rows."""
-        logits = self.network(self._as_films(frames))
-        loss = self.loss(logits.float(), self.targets[rows].to(self.fabric.device), rows) * factor
-        self.optimiser.zero_grad()
-        self.fabric.backward(loss)
-        self.optimiser.step()
-        return loss.detach()
+        return partial(read_changed, frames, self.recipe, copies=copies, views=views)
 
     def _as_films(self, frames: NDArray[Any]) -> Tensor:
         films = torch.from_numpy(self.recipe.preprocess.normalise(frames))
