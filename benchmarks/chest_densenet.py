@@ -80,11 +80,9 @@ def main() -> None:
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--films", type=Path, help="folder of films; drawn ones without it")
-    made.add_argument("--count", type=int, help="films; default 16, 4 with --quick")
-    made.add_argument("--rounds", type=int, help="default 10, 2 with --quick")
-    options = made.parse_args()
-    options.count = options.count or (4 if options.quick else 16)
-    options.rounds = options.rounds or (2 if options.quick else 10)
+    made.add_paced("count", "films", full=16, quick=4)
+    made.add_paced("rounds", "rounds", full=10, quick=2)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

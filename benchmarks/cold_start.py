@@ -123,9 +123,8 @@ def main() -> None:
 
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
-    made.add_argument("--rounds", type=int, help="default 10, 2 with --quick")
-    options = made.parse_args()
-    options.rounds = options.rounds or (2 if options.quick else 10)
+    made.add_paced("rounds", "rounds", full=10, quick=2)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

@@ -121,9 +121,8 @@ def main() -> None:
 def asked() -> argparse.Namespace:
     made = parser(__doc__, threads=1)
     made.add_argument("--films", type=Path, help="folder of films to enlarge; drawn films without it")
-    made.add_argument("--rounds", type=int, help="default 40, 5 with --quick")
-    options = made.parse_args()
-    options.rounds = options.rounds or (5 if options.quick else 40)
+    made.add_paced("rounds", "rounds", full=40, quick=5)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

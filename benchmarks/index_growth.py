@@ -199,11 +199,10 @@ def main() -> None:
 def asked() -> argparse.Namespace:
     made = parser(__doc__, threads=1)
     made.add_argument("--films", type=int, nargs="+", help="default 1000 10000 100000; with --quick up to 20000")
-    made.add_argument("--rounds", type=int, help="default 3, 1 with --quick")
+    made.add_paced("rounds", "rounds", full=3, quick=1)
     made.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = made.parse_args()
     options.films = options.films or ([1_000, 5_000, 20_000] if options.quick else [1_000, 10_000, 100_000])
-    options.rounds = options.rounds or (1 if options.quick else 3)
     return options
 
 

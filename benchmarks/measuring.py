@@ -343,13 +343,33 @@ def line_of(row: Row) -> str:
     return f"{row.what} against {row.peer}: {row.ratio} ({goal})"
 
 
-def parser(docstring: str | None, *, threads: int | None = None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """Options, some of which have another default with `--quick`; told with them is how busy others were."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.paces: dict[str, tuple[int, int]] = {}
+
+    def add_paced(self, name: str, what: str, *, full: int, quick: int) -> None:
+        """A whole number: `full`, or `quick` with `--quick`, where it is not given."""
+        self.add_argument(f"--{name}", type=int, help=f"{what}; default {full:,}, {quick:,} with --quick")
+        self.paces[name.replace("-", "_")] = full, quick
+
+    def parse_args(self, *given: Any, **more: Any) -> Any:
+        options = super().parse_args(*given, **more)
+        for name, (full, quick) in self.paces.items():
+            setattr(options, name, getattr(options, name) or (quick if options.quick else full))
+        options.busy_before = busy()  # not where help was all that was asked for
+        return options
+
+
+def parser(docstring: str | None, *, threads: int | None = None) -> Parser:
     """The options every script has; what it reads is also when the script began, and how busy others were then."""
-    made = argparse.ArgumentParser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = Parser(description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     made.add_argument("--quick", action="store_true", help="a minute or less: fewer films and rounds")
     made.add_argument("--threads", type=int, default=threads or default_processes(), help="on both sides")
-    made.set_defaults(started=time.perf_counter(), busy_before=busy())
+    made.set_defaults(started=time.perf_counter())
     return made
 
 

@@ -325,19 +325,16 @@ def result_of(options: argparse.Namespace, work: Path) -> Result:
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--root", type=Path, help="folder of data sets with sandrofab in it; simulated films without")
-    made.add_argument("--films", type=int, help="default 214, 16 with --quick")
-    made.add_argument("--epochs", type=int, help="default 20, 6 with --quick")
+    made.add_paced("films", "films", full=214, quick=16)
+    made.add_paced("epochs", "epochs", full=20, quick=6)
     made.add_argument("--views", type=int, nargs="+", metavar="K", help="default 1, 4 and one for every epoch")
     made.add_argument("--precisions", choices=("all", "best"), default="all", help="best: this processor's quickest")
-    made.add_argument("--repeats", type=int, help="default 3, 1 with --quick")
+    made.add_paced("repeats", "repeats", full=3, quick=1)
     made.add_argument("--divisions", type=int, default=10, help="for the table of accuracies")
     made.add_argument("--page", type=Path, help="Markdown page to write the tables into, between markers")
     made.add_argument("--peer", type=Path, default=KERAS_FOLDER, help="environment for Keras")
     options = made.parse_args()
-    options.films = options.films or (16 if options.quick else 214)
-    options.epochs = options.epochs or (6 if options.quick else 20)
     options.views = options.views or ([] if options.quick else [1]) + [4, options.epochs]
-    options.repeats = options.repeats or (1 if options.quick else 3)
     options.precisions = "best" if options.quick else options.precisions
     return options
 

@@ -182,11 +182,9 @@ def reason(timings: Timings, best: str, parts: Timings, scale: float) -> str:
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--films", type=Path, help="folder of films; drawn ones without it")
-    made.add_argument("--count", type=int, help="films; default 16, 4 with --quick")
-    made.add_argument("--rounds", type=int, help="default 20, 3 with --quick")
-    options = made.parse_args()
-    options.count = options.count or (4 if options.quick else 16)
-    options.rounds = options.rounds or (3 if options.quick else 20)
+    made.add_paced("count", "films", full=16, quick=4)
+    made.add_paced("rounds", "rounds", full=20, quick=3)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

@@ -120,9 +120,8 @@ def asked() -> argparse.Namespace:
     made.add_argument("films", type=Path, nargs="*", help="films or folders; default two that come with hilum")
     made.add_argument("--bundle", default="covid19-frontal")
     made.add_argument("--count", type=int, default=60)
-    made.add_argument("--times", type=int, help="default 5, 3 with --quick")
-    options = made.parse_args()
-    options.times = options.times or (3 if options.quick else 5)
+    made.add_paced("times", "times each film is read", full=5, quick=3)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

@@ -276,10 +276,9 @@ def told(peaks: Peaks, every: Peaks | None, points: Sequence[Point]) -> list[str
 def asked() -> argparse.Namespace:
     made = parser(__doc__, threads=1)
     made.add_argument("--films", type=Path, help="folder of films to decode; drawn ones without")
-    made.add_argument("--rounds", type=int, help="10; 3 with --quick")
+    made.add_paced("rounds", "rounds", full=10, quick=3)
     made.add_argument("--page", type=Path, help="write into this page, between markers; figure beside it")
-    options = made.parse_args()
-    options.rounds = options.rounds or (3 if options.quick else 10)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 

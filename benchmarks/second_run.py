@@ -131,15 +131,11 @@ def main() -> None:
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--films", type=Path, help="folder of films to decode; drawn ones without it")
-    made.add_argument("--count", type=int, help="films to decode; default 96, 16 with --quick")
-    made.add_argument("--rounds", type=int, help="default 10, 3 with --quick")
-    made.add_argument("--trains", type=int, help="pairs of runs; default 3, 1 with --quick")
-    made.add_argument("--train-films", type=int, help="default 160, 40 with --quick")
-    options = made.parse_args()
-    options.count = options.count or (16 if options.quick else 96)
-    options.rounds = options.rounds or (3 if options.quick else 10)
-    options.trains = options.trains or (1 if options.quick else 3)
-    options.train_films = options.train_films or (40 if options.quick else 160)
+    made.add_paced("count", "films to decode", full=96, quick=16)
+    made.add_paced("rounds", "rounds", full=10, quick=3)
+    made.add_paced("trains", "pairs of runs", full=3, quick=1)
+    made.add_paced("train-films", "films to train on", full=160, quick=40)
+    options: argparse.Namespace = made.parse_args()
     return options
 
 
