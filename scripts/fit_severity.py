@@ -58,7 +58,7 @@ def main() -> None:
         say(fit_scores(outlined(films, asked.data.resolve()), "none: drawn by radiologists"))
         return
     scored = with_scores(films, asked.data)
-    scored["network"] = networks(scored, films, asked.folds)
+    scored["network"] = networks(scored, films[films["source"] == OUTLINED], asked.folds)
     final, lungs = lesions_bundle(asked.bundle), lungs_bundle()
     shares = drawn(scored, asked.folds, final, lungs)
     told = scored.merge(shares, on="image_id", validate="one_to_one")
@@ -103,24 +103,28 @@ def _named(image_id: pd.Series) -> pd.Series:
     return image_id.astype("string").str.replace(rf"^({SCORED}|{OUTLINED})__", r"\1/", regex=True)
 
 
-def networks(scored: pd.DataFrame, films: pd.DataFrame, folds: Path) -> pd.Series:
-    """Which network has not seen a scored film's group: `fold0` ... `fold4`, or `final`.
+def networks(films: pd.DataFrame, taught: pd.DataFrame, folds: Path) -> pd.Series:
+    """Which network has not seen a film's group: `fold0` ... `fold4`, or `final`.
+
+    Args:
+        films: with their `group_id`.
+        taught: those of the same index that networks were trained on.
+        folds: with films.parquet.
 
     Raises:
-        DataError: a covid_seg film has no fold, or the films of a group lie in two: no network has not seen it.
+        DataError: a film that taught has no fold, or the films of a group lie in two: no network has not seen it.
     """
     told = pd.read_parquet(folds / "films.parquet")
     fold_of = dict(zip(_named(told["image_id"]), told["fold"], strict=True))
-    taught = films[films["source"] == OUTLINED]
     fold = taught["image_id"].map(fold_of)
     if fold.isna().any():
-        raise DataError(f"{folds / 'films.parquet'} names no fold for {fold.isna().sum()} films of {OUTLINED}")
+        raise DataError(f"{folds / 'films.parquet'} names no fold for {fold.isna().sum()} films that taught")
     by_group = fold.groupby(taught["group_id"])
     torn = by_group.min() < by_group.max()
     if torn.any():
         raise DataError(f"{torn.sum()} groups have films in two folds of {folds}; no fold's network is free of them")
-    network = "fold" + by_group.first().astype(int).astype(str)
-    return scored["group_id"].map(network).fillna(FINAL)
+    network = {group: f"fold{int(number)}" for group, number in by_group.first().items()}
+    return films["group_id"].map(lambda group: network.get(group, FINAL))
 
 
 def drawn(scored: pd.DataFrame, folds: Path, final: SegmenterBundle, lungs: SegmenterBundle) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from fit_severity import FINAL, networks
 
 from hilum.bundle import SegmenterBundle
 from hilum.console import OUT, table, watch
@@ -27,7 +28,6 @@ from hilum.sources import read_source
 SETS = ("nih_subset", "sandrofab")
 SHARES = ("ggo_both", "consolidation_both", "involved_both")
 ILL = (PNEUMONIA, BACTERIAL_PNEUMONIA, VIRAL_PNEUMONIA)
-FINAL = "final"
 
 
 def films_of(data: Path) -> pd.DataFrame:
@@ -43,16 +43,6 @@ def films_of(data: Path) -> pd.DataFrame:
     kept = films[healthy | ill]
     paths = [Path("/") / path for path in kept["path"]]
     return kept[["image_id", "source", "group_id"]].assign(film=paths, ill=ill[healthy | ill]).reset_index(drop=True)
-
-
-def networks(films: pd.DataFrame, folds: Path | None) -> pd.Series:
-    """The fold whose network never saw a film's group, or `final` where no network was trained on its group."""
-    if folds is None:
-        return pd.Series(FINAL, films.index)
-    told = pd.read_parquet(folds / "films.parquet")
-    fold = dict(zip(told["image_id"], told["fold"], strict=True))
-    by_group = films["image_id"].map(fold).groupby(films["group_id"]).first()
-    return films["group_id"].map(by_group).map(lambda one: FINAL if pd.isna(one) else f"fold{int(one)}")
 
 
 def drawn(films: pd.DataFrame, final: SegmenterBundle, folds: Path | None, severity: Path | None) -> pd.DataFrame:
@@ -99,7 +89,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     films = films_of(asked.data.resolve())
-    films["network"] = networks(films, asked.folds)
+    films["network"] = FINAL
+    if asked.folds:
+        known = pd.read_parquet(asked.folds / "films.parquet")["image_id"]
+        films["network"] = networks(films, films[films["image_id"].isin(known)], asked.folds)
     told = drawn(films, lesions_bundle(asked.bundle), asked.folds, asked.severity)
     asked.out.mkdir(parents=True, exist_ok=True)
     told.to_csv(asked.out / "healthy.csv", index=False)

@@ -290,22 +290,22 @@ def cross_validate(
     films: Drawn, network: str, epochs: int, start: Path | None, out: Path, only: Sequence[int] | None
 ) -> None:
     films.table[["image_id", "group_id", "pack_group", "fold"]].to_parquet(out / "films.parquet")
-    found: Masks = {label: [None] * len(films.table) for label in LABELS}  # type: ignore[list-item]
-    for fold in only or range(FOLDS):
-        of_fold = (films.table["fold"] == fold).to_numpy()
-        bundle = fit(films, np.flatnonzero(~of_fold), recipe(network, epochs), start, out / f"fold{fold}")
-        rows = np.flatnonzero(of_fold)
-        for label, masks in predict(bundle, films, rows).items():
-            for row, mask in zip(rows, masks, strict=True):
-                found[label][row] = mask
+    fold_of = films.table["fold"].to_numpy()
+    bundles = {
+        fold: fit(films, np.flatnonzero(fold_of != fold), recipe(network, epochs), start, out / f"fold{fold}")
+        for fold in only or range(FOLDS)
+    }
     if only:
         return
-    every = np.arange(len(films.table))
+    by_hand = np.flatnonzero((films.table["source"] == DRAWN_BY_HAND).to_numpy())
+    found: Masks = {label: [None] * len(by_hand) for label in LABELS}  # type: ignore[list-item]
+    for fold, bundle in bundles.items():
+        places = np.flatnonzero(fold_of[by_hand] == fold)
+        for label, masks in predict(bundle, films, by_hand[places]).items():
+            for place, mask in zip(places, masks, strict=True):
+                found[label][place] = mask
     said = "covid_seg, films that show it, each by a network that never saw its group"
-    drawn = reference(films, every)
-    rows = np.flatnonzero((films.table["source"] == DRAWN_BY_HAND).to_numpy())
-    of_rows = [{label: [masks[row] for row in rows] for label, masks in one.items()} for one in (found, drawn)]
-    tell(scored(*of_rows, films, rows, said, "five-fold twins of this"), out)
+    tell(scored(found, reference(films, by_hand), films, by_hand, said, "five-fold twins of this"), out)
 
 
 def main() -> None:
