@@ -198,13 +198,11 @@ def measured(name: str, fit: Any, epochs: int, rounds: int) -> tuple[list[Row], 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--films", type=int, default=64)
-    options.add_argument("--epochs", type=int, default=5)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_paced("films", "films", full=64, quick=32)
+    options.add_paced("epochs", "epochs a round", full=5, quick=2)
+    options.add_paced("rounds", "rounds", full=5, quick=2)
     options.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     told = options.parse_args()
-    if told.quick:
-        told.films, told.epochs, told.rounds = 32, 2, 2
     use_threads(told.threads)
     rows, tables, lines = [], [], []
     with tempfile.TemporaryDirectory() as folder:

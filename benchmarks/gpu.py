@@ -134,15 +134,12 @@ def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--device", choices=("auto", "cpu"), default="auto", help="cpu: to see that it works")
     made.add_argument("--networks", nargs="+", default=None, metavar="NAME", help="of timm")
-    made.add_argument("--batch", type=int, help="films; 128, 4 with --quick")
-    made.add_argument("--side", type=int, help="px; 224, 64 with --quick")
-    made.add_argument("--steps", type=int, help="a round; 40, 2 with --quick")
-    made.add_argument("--rounds", type=int, help="5; 2 with --quick")
+    made.add_paced("batch", "films a batch", full=128, quick=4)
+    made.add_paced("side", "px", full=224, quick=64)
+    made.add_paced("steps", "steps a round", full=40, quick=2)
+    made.add_paced("rounds", "rounds", full=5, quick=2)
     made.add_argument("--compile", action=argparse.BooleanOptionalAction, help="default: on a GPU")
     options = made.parse_args()
-    usual = (4, 64, 2, 2) if options.quick else (128, 224, 40, 5)
-    for key, value in zip(("batch", "side", "steps", "rounds"), usual, strict=True):
-        setattr(options, key, getattr(options, key) or value)
     options.networks = options.networks or (["resnet18"] if options.quick else list(NETWORKS))
     return options
 

@@ -78,6 +78,10 @@ class Place:
     def images(self) -> Path:
         return self.root / SOURCE / "images"
 
+    @property
+    def cache(self) -> Path:
+        return self.folder / f"cache-{self.films}"
+
     def made(self, name: str) -> Path:
         """What a stage makes."""
         return self.folder / f"made-{self.films}" / name
@@ -91,6 +95,7 @@ class Stage:
         command: what to run.
         makes: what is there afterwards; a folder's last file.
         needs: stages whose files it reads.
+        remembers: what it would find again, in the cache or among what is made; gone before it is measured.
         says: what it does, for the page.
     """
 
@@ -98,6 +103,13 @@ class Stage:
     says: str
     makes: str = ""
     needs: tuple[str, ...] = ()
+    remembers: tuple[str, ...] = ()
+
+    def forget(self, place: Place) -> None:
+        """Remove what it would find again."""
+        for name in self.remembers:
+            for path in (place.cache / name, place.made(name)):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def verb(*words: str) -> Callable[[Place], list[str]]:
@@ -140,34 +152,47 @@ INDEX, RUN = "made:index.parquet", "made:run"
 CHECKS = tuple(word for name in DATA_CHECKS for word in ("--only", name))
 STAGES: Mapping[str, Stage] = {
     "index": Stage(
-        verb("index", SOURCE, "--root", "{root}", "--out", INDEX), "open, hash, compare, group", "index.parquet"
+        verb("index", SOURCE, "--root", "{root}", "--out", INDEX),
+        "open, hash, compare, group",
+        "index.parquet",
+        remembers=("facts.sqlite",),
     ),
     "index again": Stage(
         verb("index", SOURCE, "--root", "{root}", "--out", "made:again.parquet"), "no film opened", needs=("index",)
     ),
     "table": Stage(fabricated, "fabricated films: groups, split, description"),
     "describe": Stage(verb("describe", INDEX, "--json"), "cohort statistics", needs=("index",)),
-    "frame cache": Stage(part("frames"), "decode to 128 px", needs=("index",)),
+    "frame cache": Stage(part("frames"), "decode to 128 px", needs=("index",), remembers=("frames",)),
     "train": Stage(
         verb("train", "made:recipe.toml", "--index", INDEX, "--out", RUN),
         "features of a frozen Lite0, five heads, floors, report",
         "run/run.json",
         needs=("frame cache",),
+        remembers=("features", "run"),
     ),
     "heads": Stage(
         verb("train", "made:recipe.toml", "--index", INDEX, "--out", "made:run-2"),
         "the same, features known",
         needs=("train",),
+        remembers=("run-2",),
     ),
     "evaluate": Stage(part("evaluate"), "every figure with its interval", needs=("train",)),
-    "audit": Stage(verb("audit", RUN, *CHECKS), "eight checks of the data", needs=("train",)),
+    "audit": Stage(
+        verb("audit", RUN, *CHECKS),
+        "eight checks of the data; films are compared keypoint by keypoint up to 5,000 of them",
+        needs=("train",),
+        remembers=("keypoints", "run/audit"),
+    ),
     "predict": Stage(
         verb("predict", "{run}", "{images}", "--no-gate", "--out", "made:predictions.csv"),
         "decode, Lite0, CSV",
+        remembers=("predictions.csv", "predictions.csv.parts"),
     ),
     "view": Stage(verb("view", "{images}", "--out", "made:views.csv"), "view and projection of each film"),
-    "lungs": Stage(verb("lungs", "{images}", "--out", "made:lungs"), "a mask a film"),
-    "lesions": Stage(verb("lesions", "{images}", "--out", "made:lesions"), "masks and shares a film"),
+    "lungs": Stage(verb("lungs", "{images}", "--out", "made:lungs"), "a mask a film", remembers=("lungs",)),
+    "lesions": Stage(
+        verb("lesions", "{images}", "--out", "made:lesions"), "masks and shares a film", remembers=("lesions",)
+    ),
 }
 
 
@@ -247,10 +272,9 @@ def _line(cell: Cell) -> str:
 
 
 def _run(stage: str, place: Place, options: argparse.Namespace) -> Cell:
-    text = place.made("recipe.toml")
-    write_text(text, RECIPE)
-    cache = place.folder / f"cache-{place.films}"
-    env = os.environ | {"HILUM_CACHE": str(cache)}
+    STAGES[stage].forget(place)
+    write_text(place.made("recipe.toml"), RECIPE)
+    env = os.environ | {"HILUM_CACHE": str(place.cache)}
     cost = watched(
         STAGES[stage].command(place),
         env,

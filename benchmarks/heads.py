@@ -135,12 +135,10 @@ def whole_fits(size: int, films: int, epochs: int, rounds: int) -> tuple[str, ..
 
 def main() -> None:
     options = parser(__doc__, threads=1)
-    options.add_argument("--films", type=int, default=700)
-    options.add_argument("--epochs", type=int, default=20)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_paced("films", "films", full=700, quick=400)
+    options.add_paced("epochs", "epochs", full=20, quick=4)
+    options.add_paced("rounds", "rounds", full=5, quick=3)
     told = options.parse_args()
-    if told.quick:
-        told.films, told.epochs, told.rounds = 400, 4, 3
     use_threads(told.threads)
     found = [against_a_loop(name, told.films, told.epochs, told.rounds) for name in CASES]
     title = "15 heads by lbfgs, one after another"

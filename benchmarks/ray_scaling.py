@@ -114,14 +114,13 @@ def page_of(page: Path, result: Result) -> None:
 def main() -> None:
     """Measure, print, and where asked write the page."""
     asked = parser(__doc__)
-    asked.add_argument("--films", type=int, default=FILMS)
-    asked.add_argument("--rounds", type=int, default=ROUNDS)
+    asked.add_paced("films", "films", full=FILMS, quick=FEW_FILMS)
+    asked.add_paced("rounds", "rounds", full=ROUNDS, quick=1)
     asked.add_argument("--page", type=Path, help="write the table into this page, between markers")
     options = asked.parse_args()
-    count, rounds = (FEW_FILMS, 1) if options.quick else (options.films, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        films = listed(written(grey_films(None, count), Path(folder)))
-        timings = measured(films, rounds, warm_up=0 if options.quick else 1)
+        films = listed(written(grey_films(None, options.films), Path(folder)))
+        timings = measured(films, options.rounds, warm_up=0 if options.quick else 1)
     result = result_of(timings, options)
     result.deliver(options)
     if options.page:

@@ -96,6 +96,20 @@ def test_what_was_left_out_is_tried_again_and_what_was_measured_is_not(
     assert growth.pending("view", 1_000, book, options)
 
 
+def test_what_a_stage_would_find_again_is_removed_before_it_is_measured(
+    scripts: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    growth = scripts["growth"]
+    place = growth.Place(tmp_path, 60)
+    kept = place.cache / "frames" / "rows.bin", place.made("run/run.json")
+    found_again = place.cache / "keypoints" / "rows.bin", place.made("run/audit/audit.json")
+    for file in (*kept, *found_again):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    growth.STAGES["audit"].forget(place)
+    assert [file.exists() for file in (*kept, *found_again)] == [True, True, False, False]
+
+
 def test_the_page_is_made_of_cells_and_keeps_what_people_wrote(scripts: dict[str, ModuleType], tmp_path: Path) -> None:
     page, made = tmp_path / "growth.md", cells(scripts)
     page.write_text("# Growth\n\nBefore.\n\n<!-- growth: begin -->\nyesterday\n<!-- growth: end -->\n\nAfter.\n")
