@@ -39,6 +39,12 @@ def test_dicom_files_need_no_suffix(tmp_path: Path) -> None:
     assert [film.path.name for film in read_folder(tmp_path, source="mine")] == ["1.2.840.1"]
 
 
+def test_pictures_that_cannot_be_read_are_found_and_not_passed_over(tmp_path: Path) -> None:
+    names = ["a.gif", "b.nii.gz", "c.JP2", "d.jfif", "e.dcm.gz"]
+    touch(*(tmp_path / "normal" / name for name in (*names, "films.csv.gz", "more.tar.gz")))
+    assert [film.path.name for film in read_folder(tmp_path, source="mine")] == names
+
+
 def test_files_that_differ_by_suffix_alone_stay_apart(tmp_path: Path) -> None:
     touch(tmp_path / "a/x.jpg", tmp_path / "a/x.png")
     assert [film.image_id for film in read_folder(tmp_path, source="mine")] == ["mine/a/x", "mine/a/x.png"]

@@ -13,16 +13,19 @@ from xml.etree import ElementTree as ET
 
 from hilum.errors import DataError
 
-FILM_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".bmp", ".tif", ".tiff", ".webp"})
+READ_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom"})
+OTHER_SUFFIXES = frozenset(
+    {".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jxl", ".pgm", ".ppm", ".tga", ".heic", ".avif"}
+    | {".nii", ".mha", ".nrrd"}
+)
+"""Pictures of kinds that are not read: found as films are, so that they are refused and not passed over."""
 DEFECT = "table_defect"
 """The key under which `read_rows` says that a row did not fit its header."""
 
 DICOM_MAGIC = 132
 """First bytes of a file that tell whether it is DICOM."""
 
-_NOT_FILMS = frozenset(
-    {".csv", ".tsv", ".txt", ".md", ".json", ".xlsx", ".xls", ".pdf", ".xml", ".zip", ".gz", ".html"}
-)
+_NOT_FILMS = frozenset({".csv", ".tsv", ".txt", ".md", ".json", ".xlsx", ".xls", ".pdf", ".xml", ".zip", ".html"})
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
@@ -109,9 +112,10 @@ def _workbook_row(row: ET.Element, shared: Sequence[str]) -> dict[str, str]:
 
 
 def films_under(folder: Path) -> list[Path]:
-    """Every film below `folder`, sorted by path: known suffixes, and DICOM files whatever their name.
+    """Every film below `folder`, sorted by path: pictures by suffix, and DICOM files whatever their name.
 
-    Hidden files, what macOS adds to archives and folders called `masks` (any case, `lung masks` too) are not films.
+    Pictures of kinds that are not read are among them. Hidden files, what macOS adds to archives and folders called
+    `masks` (any case, `lung masks` too) are not films.
     """
     return sorted(path for path in folder.rglob("*") if _is_film(path, folder))
 
@@ -130,8 +134,8 @@ def film_by_name(inside: Sequence[str]) -> bool | None:
     """Whether a file is a film, told from the parts of its path in a folder; None where only its first bytes tell."""
     if any(part.startswith((".", "__MACOSX")) or part.lower().endswith("masks") for part in inside):
         return False
-    suffix = PurePath(inside[-1]).suffix.lower()
-    if suffix in FILM_SUFFIXES:
+    suffix = PurePath(inside[-1].lower().removesuffix(".gz")).suffix
+    if suffix in READ_SUFFIXES | OTHER_SUFFIXES:
         return True
     return False if suffix in _NOT_FILMS else None
 
