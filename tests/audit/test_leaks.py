@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 
+from hilum.audit import leaks
 from hilum.audit.check import Verdict
 from hilum.audit.leaks import ask_duplicates, ask_groups
 
@@ -81,3 +82,15 @@ def test_copies_on_one_side_are_told_but_no_fault(make_subject):
     finding = ask_duplicates(make_subject(films, divisions=(halves(films, divided(films)),)))
     assert finding.verdict == Verdict.PASS
     assert finding.details["the same bytes"]["pairs"] == 1
+
+
+def test_what_was_not_looked_for_is_said(make_subject, monkeypatch):
+    films = film_table(80)
+    divisions = (halves(films, divided(films)),)
+    absent = ask_duplicates(make_subject(films, divisions=divisions))
+    monkeypatch.setattr(leaks, "MOST_COMPARED", 79)
+    many = ask_duplicates(make_subject(films, divisions=divisions, look=lambda subject: None))
+    says = "A part of the same picture was not looked for: "
+    assert f"{says}the films are not at hand." in absent.says
+    assert f"{says}there are more than 79 films; hilum duplicates looks" in many.says
+    assert {one.of for one in many.measured} == {"the same bytes", "the same picture"}

@@ -20,8 +20,8 @@ MOST_COMPARED = 5_000
 """Films whose keypoints are compared: looking candidates up takes the square of their number."""
 
 RowPairs = NDArray[np.int64]
-Finder = Callable[[Subject], RowPairs | None]
-"""(P, 2) rows of `subject.films` that show the same picture; None where it cannot look."""
+Finder = Callable[[Subject], RowPairs | str]
+"""(P, 2) rows of `subject.films` that show the same picture, or why it does not look."""
 
 
 def same_bytes(subject: Subject) -> RowPairs:
@@ -41,10 +41,12 @@ def same_picture(subject: Subject) -> RowPairs:
     return np.concatenate(pairs).astype(np.int64)
 
 
-def part_of_picture(subject: Subject) -> RowPairs | None:
+def part_of_picture(subject: Subject) -> RowPairs | str:
     """Films whose keypoints agree: crops, edits, mirrored and inverted copies as well."""
-    if subject.look is None or len(subject.films) > MOST_COMPARED:
-        return None
+    if subject.look is None:
+        return "the films are not at hand"
+    if len(subject.films) > MOST_COMPARED:
+        return f"there are more than {MOST_COMPARED:,} films; hilum duplicates looks, and takes longer"
     films = subject.films.assign(left_out=pd.Series(pd.NA, index=subject.films.index, dtype="string"))
     copies = find_copies(
         {"films": Index(table=films, root=subject.root)}, processes=subject.processes, watch=subject.watch
@@ -99,16 +101,17 @@ def ask_duplicates(subject: Subject) -> Finding:
     """10: test films whose picture the model was trained or tuned on, by each way to find copies."""
     question = QUESTIONS["duplicates"]
     n = len(subject.films)
-    measured, details = [], {}
+    measured, details, unsought = [], {}, []
     for how, finder in FINDERS.items():
         pairs = finder(subject)
-        if pairs is None:
+        if isinstance(pairs, str):
+            unsought.append(f" {how.capitalize()} was not looked for: {pairs}.")
             continue
         leaked = _leaked(subject, _components(n, pairs))
         measured.append(Measured(of=how, value=float(len(leaked)), n=n, counts=True))
         details[how] = _told(subject, pairs, leaked)
     says = "; ".join(f"{_many(int(one.value), 'test film')} with {one.of} in the train fold" for one in measured)
-    return found(question, measured, f"{says}.", details=details)
+    return found(question, measured, "".join((f"{says}.", *unsought)), details=details)
 
 
 def _leaked(subject: Subject, component: NDArray[np.int32]) -> set[str]:
