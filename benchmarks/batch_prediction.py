@@ -144,8 +144,7 @@ def asked() -> argparse.Namespace:
     made.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     made.add_paced("count", "films", full=32, quick=8)
     made.add_paced("rounds", "rounds", full=10, quick=2)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

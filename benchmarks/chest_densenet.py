@@ -82,8 +82,7 @@ def asked() -> argparse.Namespace:
     made.add_argument("--films", type=Path, help="folder of films; drawn ones without it")
     made.add_paced("count", "films", full=16, quick=4)
     made.add_paced("rounds", "rounds", full=10, quick=2)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

@@ -124,8 +124,7 @@ def main() -> None:
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_paced("rounds", "rounds", full=10, quick=2)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

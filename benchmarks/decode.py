@@ -122,8 +122,7 @@ def asked() -> argparse.Namespace:
     made = parser(__doc__, threads=1)
     made.add_argument("--films", type=Path, help="folder of films to enlarge; drawn films without it")
     made.add_paced("rounds", "rounds", full=40, quick=5)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

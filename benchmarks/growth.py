@@ -109,7 +109,10 @@ class Stage:
         """Remove what it would find again."""
         for name in self.remembers:
             for path in (place.cache / name, place.made(name)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def verb(*words: str) -> Callable[[Place], list[str]]:

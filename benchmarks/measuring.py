@@ -355,8 +355,8 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(f"--{name}", type=int, help=f"{what}; default {full:,}, {quick:,} with --quick")
         self.paces[name.replace("-", "_")] = full, quick
 
-    def parse_args(self, *given: Any, **more: Any) -> Any:
-        options = super().parse_args(*given, **more)
+    def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
+        options = super().parse_args(args)
         for name, (full, quick) in self.paces.items():
             setattr(options, name, getattr(options, name) or (quick if options.quick else full))
         options.busy_before = busy()  # not where help was all that was asked for

@@ -121,8 +121,7 @@ def asked() -> argparse.Namespace:
     made.add_argument("--bundle", default="covid19-frontal")
     made.add_argument("--count", type=int, default=60)
     made.add_paced("times", "times each film is read", full=5, quick=3)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

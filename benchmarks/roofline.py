@@ -278,8 +278,7 @@ def asked() -> argparse.Namespace:
     made.add_argument("--films", type=Path, help="folder of films to decode; drawn ones without")
     made.add_paced("rounds", "rounds", full=10, quick=3)
     made.add_argument("--page", type=Path, help="write into this page, between markers; figure beside it")
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 def main() -> None:

@@ -135,8 +135,7 @@ def asked() -> argparse.Namespace:
     made.add_paced("rounds", "rounds", full=10, quick=3)
     made.add_paced("trains", "pairs of runs", full=3, quick=1)
     made.add_paced("train-films", "films to train on", full=160, quick=40)
-    options: argparse.Namespace = made.parse_args()
-    return options
+    return made.parse_args()
 
 
 if __name__ == "__main__":

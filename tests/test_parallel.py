@@ -16,10 +16,10 @@ import pytest
 from hilum.errors import DataError
 from hilum.parallel import FEW, IN_FLIGHT, Ahead, Crashed, default_processes, in_batches, in_order, spread
 
+from .meeting import MEET
+
 WORK = """
 import ctypes
-import os
-import time
 
 def square(item):
     return item * item
@@ -45,10 +45,7 @@ def process_of(item):
     return os.getpid()
 
 def one_of_two(item, met):
-    (met / str(os.getpid())).touch()
-    end = time.monotonic() + 30
-    while len(list(met.iterdir())) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
+    meet(met)
     return os.getpid()
 """
 
@@ -57,7 +54,7 @@ def one_of_two(item, met):
 def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A module other processes can import: this one is not on their path."""
     file = tmp_path_factory.mktemp("work") / "work_for_other_processes.py"
-    file.write_text(WORK)
+    file.write_text(MEET + WORK)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None

@@ -38,6 +38,8 @@ from hilum.parts import (
     write_part,
 )
 
+from .meeting import MEET
+
 DONE = list[str]()
 """Films that any `Sizes` has told of, in their order."""
 
@@ -286,8 +288,6 @@ def test_what_killed_writers_left_is_removed_and_no_more(tmp_path: Path) -> None
 
 
 ELSEWHERE = """
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 import pyarrow as pa
@@ -302,18 +302,12 @@ class Numbers(LoadsOnce):
 
     def rows(self, films, out, *, processes=None):
         if self.meets:
-            self.wait_for_another()
+            meet(self.meets)
         for path, film in films:
             if film.number == self.fatal and processes == 1:
                 os._exit(3)
             why = "it ends its process" if film.number == self.fatal else None
             yield {"number": film.number, "process": os.getpid(), "refused": why}
-
-    def wait_for_another(self):
-        (self.meets / str(os.getpid())).touch()
-        end = time.monotonic() + 30
-        while len(list(self.meets.iterdir())) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
 """
 
 
@@ -321,7 +315,7 @@ class Numbers(LoadsOnce):
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A module with a job that other processes can import."""
     folder = tmp_path_factory.mktemp("jobs")
-    (folder / "job_for_other_processes.py").write_text(ELSEWHERE)
+    (folder / "job_for_other_processes.py").write_text(MEET + ELSEWHERE)
     sys.path.insert(0, str(folder))
     yield importlib.import_module("job_for_other_processes")
     sys.path.remove(str(folder))
@@ -337,7 +331,6 @@ def made(job: Any, count: int, out: Path, processes: int) -> list[dict[str, Any]
 def test_many_films_are_divided_among_processes_and_come_in_order(
     elsewhere: Any, out: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    # Without a meeting one process may have done all of so little before the other has started.
     job = elsewhere.Numbers(meets=tmp_path_factory.mktemp("meeting"))
     rows = made(job, 2 * LEAST_EACH + 30, out, processes=2)
     assert [row["number"] for row in rows] == list(range(2 * LEAST_EACH + 30))

@@ -13,18 +13,18 @@ from xml.etree import ElementTree as ET
 
 from hilum.errors import DataError
 
-READ_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom"})
-OTHER_SUFFIXES = frozenset(
-    {".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jxl", ".pgm", ".ppm", ".tga", ".heic", ".avif"}
-    | {".nii", ".mha", ".nrrd"}
-)
-"""Pictures of kinds that are not read: found as films are, so that they are refused and not passed over."""
 DEFECT = "table_defect"
 """The key under which `read_rows` says that a row did not fit its header."""
 
 DICOM_MAGIC = 132
 """First bytes of a file that tell whether it is DICOM."""
 
+_FILMS = (
+    frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".dcm", ".dicom"})
+    | {".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jxl", ".pgm", ".ppm", ".tga", ".heic", ".avif"}
+    | {".nii", ".mha", ".nrrd"}
+)
+"""Kinds that are not read, those of the last two lines, are found as films are: they are refused, not passed over."""
 _NOT_FILMS = frozenset({".csv", ".tsv", ".txt", ".md", ".json", ".xlsx", ".xls", ".pdf", ".xml", ".zip", ".html"})
 _SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
@@ -135,7 +135,7 @@ def film_by_name(inside: Sequence[str]) -> bool | None:
     if any(part.startswith((".", "__MACOSX")) or part.lower().endswith("masks") for part in inside):
         return False
     suffix = PurePath(inside[-1].lower().removesuffix(".gz")).suffix
-    if suffix in READ_SUFFIXES | OTHER_SUFFIXES:
+    if suffix in _FILMS:
         return True
     return False if suffix in _NOT_FILMS else None
 
