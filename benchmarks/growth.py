@@ -163,6 +163,12 @@ STAGES: Mapping[str, Stage] = {
     "index again": Stage(
         verb("index", SOURCE, "--root", "{root}", "--out", "made:again.parquet"), "no film opened", needs=("index",)
     ),
+    "duplicates": Stage(
+        verb("duplicates", INDEX, "--out", "made:twins"),
+        "keypoints of each film, looked up and compared",
+        needs=("index",),
+        remembers=("keypoints", "twins"),
+    ),
     "table": Stage(fabricated, "fabricated films: groups, split, description"),
     "describe": Stage(verb("describe", INDEX, "--json"), "cohort statistics", needs=("index",)),
     "frame cache": Stage(part("frames"), "decode to 128 px", needs=("index",), remembers=("frames",)),

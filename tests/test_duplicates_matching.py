@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hilum.duplicates.keypoints import HANGINGS, MOST, SIDE_PX, Hanging, Keypoints, describe, hung
 from hilum.duplicates.matching import INLIERS, Match, distinct, frame_of, in_own_pixels, match, moved, plausible
-from hilum.duplicates.words import BITS, TABLES, candidates, words_of
+from hilum.duplicates.words import BITS, COMMON, TABLES, WordIndex, words_of
 
 Film = NDArray[np.float32]
 
@@ -173,24 +173,43 @@ def test_a_crop_is_looked_up_before_other_films() -> None:
     films = [textured(seed) for seed in range(12)]
     films.append(films[4][100:330, 80:300])
     words = [words_of(describe(np.ascontiguousarray(film)).descriptors) for film in films]
-    found = np.concatenate(list(candidates(words, most=1)))
-    assert [4, 12] in found.tolist()
-    assert (found[:, 0] != found[:, 1]).all()
+    known = WordIndex(words)
+    assert known.nearest(words[12], most=1, but=12).tolist() == [4]
+    assert 12 not in known.nearest(words[12], most=13, but=12)
 
 
 def test_a_mirrored_film_is_looked_up_by_its_mirrored_words() -> None:
     films = [describe(textured(seed)) for seed in range(6)]
     films.append(describe(np.ascontiguousarray(textured(2)[:, ::-1])))
-    words, others = ([words_of(hung(film, way).descriptors) for film in films] for way in (HANGINGS[0], HANGINGS[1]))
-    as_is, mirrored = (np.concatenate([*candidates(words, queries, most=1)]).tolist() for queries in (None, others))
-    assert [2, 6] in mirrored
-    assert [6, 2] in mirrored
-    assert [2, 6] not in as_is
+    words, mirrored = ([words_of(hung(film, way).descriptors) for film in films] for way in (HANGINGS[0], HANGINGS[1]))
+    known = WordIndex(words)
+    assert known.nearest(mirrored[6], most=1, but=6).tolist() == [2]
+    assert known.nearest(mirrored[2], most=1, but=2).tolist() == [6]
+    assert known.nearest(words[6], most=1, but=6).tolist() != [2]
+
+
+def test_a_rare_word_counts_more_and_one_of_too_many_films_not_at_all() -> None:
+    everywhere, some, rare = 7, 8, 9
+    words = [np.array([everywhere], np.int32) for _ in range(COMMON + 1)]
+    words[1:20] = [np.array([everywhere, some], np.int32)] * 19
+    words[30] = np.array([everywhere, rare], np.int32)
+    known = WordIndex(words)
+    asked = np.array([everywhere, some, rare], np.int32)
+    assert known.nearest(asked, most=4, but=0).tolist() == [30, 1, 2, 3]
+    assert known.nearest(asked, most=4, but=30).tolist() == [1, 2, 3, 4]
+    assert known.nearest(words[0], most=4, but=0).tolist() == []
+    assert known.nearest(asked[:0], most=4, but=0).tolist() == []
+
+
+def test_fewer_films_than_are_asked_for() -> None:
+    words = [np.array([3], np.int32), np.array([3, 4], np.int32)]
+    assert WordIndex(words).nearest(words[0], most=4, but=0).tolist() == [1]
+    assert WordIndex([]).nearest(words[0], most=4, but=0).tolist() == []
 
 
 def test_words_hold_the_bits_they_say() -> None:
     words = words_of(np.random.default_rng(0).integers(0, 60, (500, 128)).astype(np.uint8))
-    assert words.shape == (500, TABLES)
-    assert words.max() < 1 << BITS
-    assert words.max() >= 1 << (BITS - 1)
-    assert words_of(np.zeros((0, 128), np.uint8)).shape == (0, TABLES)
+    assert set((words >> BITS).tolist()) == set(range(TABLES))
+    assert (words & ((1 << BITS) - 1)).max() >= 1 << (BITS - 1)
+    assert (np.diff(words) > 0).all()
+    assert len(words_of(np.zeros((0, 128), np.uint8))) == 0

@@ -17,9 +17,9 @@ from scipy.sparse.csgraph import connected_components
 from hilum import duplicates
 from hilum.cache import ArrayView
 from hilum.copies.store import KeypointCache, unpacked
-from hilum.duplicates.keypoints import HANGINGS, Hanging, hung
+from hilum.duplicates.keypoints import Hanging, hung
 from hilum.duplicates.matching import Match, in_own_pixels, match
-from hilum.duplicates.words import Words, candidates, words_of
+from hilum.duplicates.words import WordIndex, Words, words_of
 from hilum.errors import DataError, UsageError
 from hilum.index import Index, alike, counted
 from hilum.parallel import Crashed, Progress, Watch, in_batches, spread, unwatched
@@ -159,17 +159,20 @@ def _asked(films: pd.DataFrame, cache: KeypointCache, progress: Progress) -> lis
     """Which films to compare: those whose hashes are near, and those that share unusual words."""
     view = cache.view(list(films["sha256"]))
     asked = {_Asked(int(first), int(second), "as is") for first, second in alike(films)}
-    words = _words(view, "as is")
-    for done, hanging in enumerate(HANGINGS, 1):
-        others = None if hanging == "as is" else _words(view, hanging)
-        for found in candidates(words, others, most=CANDIDATES[hanging]):
-            asked |= {_Asked(int(min(pair)), int(max(pair)), hanging) for pair in found}
-        progress(done, len(HANGINGS))
+    as_is = list(_words(view, "as is"))
+    known = WordIndex(as_is)
+    done = 0
+    for hanging, most in CANDIDATES.items():
+        for film, words in enumerate(as_is if hanging == "as is" else _words(view, hanging)):
+            others = known.nearest(words, most=most, but=film).tolist()
+            asked |= {_Asked(min(film, other), max(film, other), hanging) for other in others}
+            done += 1
+            progress(done, len(films) * len(CANDIDATES))
     return sorted(asked)
 
 
-def _words(view: ArrayView, hanging: Hanging) -> list[Words]:
-    return [words_of(hung(unpacked(row), hanging).descriptors) for row in _rows(view)]
+def _words(view: ArrayView, hanging: Hanging) -> Iterator[Words]:
+    return (words_of(hung(unpacked(row), hanging).descriptors) for row in _rows(view))
 
 
 def _matches(
