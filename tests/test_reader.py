@@ -90,7 +90,7 @@ LUNGS = {"lungs": [(0.2, 0.8, 0.1, 0.42), (0.2, 0.8, 0.58, 0.9)]}
 PATCHES = {"ggo": [(0.5, 0.7, 0.15, 0.3)], "consolidation": [(0.6, 0.7, 0.7, 0.8)]}
 
 
-def reader_of(bundle: Path, *, views: Views | None = None, lungs: Boxes | None = None, **policy: Any) -> Reader:
+def reader_of(bundle: Path | str, *, views: Views | None = None, lungs: Boxes | None = None, **policy: Any) -> Reader:
     told: dict[str, Any] = {
         "lungs": lungs or Boxes(LUNGS, 40),
         "lesions": Boxes(PATCHES, 50),
@@ -296,6 +296,12 @@ def test_a_bundle_that_needs_a_source_s_masks_says_so(bundle: Path, monkeypatch:
     monkeypatch.setattr("hilum.reader.loading.load_bundle", lambda _, **__: masked)
     with pytest.raises(UsageError, match="lung masks that a source gives"):
         reader_of(bundle)
+
+
+@pytest.mark.parametrize("named", ["view", "projection"])
+def test_views_are_no_findings(named: str) -> None:
+    with pytest.raises(UsageError, match=f"^{named} tells views of films, and no findings; ask it with: hilum view$"):
+        reader_of(named)
 
 
 def test_a_bundle_that_is_shown_lungs_is_shown_those_drawn(

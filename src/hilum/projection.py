@@ -136,6 +136,12 @@ def _released(name: str, engine: "Asked") -> "Bundle":
         return load_bundle(folder, engine=passed_or_exact(folder, engine))
 
 
+def tells_views(classes: Sequence[str]) -> bool:
+    """Whether a classifier's classes are all views of a film, and none a finding on it."""
+    views = {*(view.value for view in View), *SHOWN.values()}
+    return all(name.removesuffix(INVERTED) in views for name in classes)
+
+
 def look_of(shares: Mapping[str, float]) -> Look:
     """A view from the probabilities of the bundle's classes.
 

@@ -7,6 +7,7 @@ from hilum.bundle import Asked, Bundle, SegmenterBundle, bundle_folder, load_bun
 from hilum.bundle.format import digest_without_notes
 from hilum.errors import UsageError
 from hilum.predict import lungs_for, views_read
+from hilum.projection import tells_views
 from hilum.records import View
 from hilum.reference import Reference, reference_of
 
@@ -55,12 +56,14 @@ def load(named: Path | str, lungs: SegmenterBundle, *, engine: Asked = "auto") -
 
     Raises:
         BundleError: the bundle, or what is attached to it, is damaged or another's.
-        UsageError: it reads other films than frontal ones, or by masks that are not at hand.
+        UsageError: it tells views, or reads other films than frontal ones, or by masks that are not at hand.
     """
     from hilum.audit.attached import known_of_bundle, line_of_bundle
 
     folder = bundle_folder(named)
     bundle = load_bundle(folder, engine=passed_or_exact(folder, engine))
+    if tells_views(bundle.classes):
+        raise UsageError(f"{named} tells views of films, and no findings; ask it with: hilum view")
     if views_read(bundle.recipe.films) != (View.FRONTAL,):
         raise UsageError(f"{bundle.title}: it was not made for frontal films alone; ask it with: hilum predict")
     if bundle.preprocess.masked and bundle.preprocess.masks == "given":
