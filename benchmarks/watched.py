@@ -17,6 +17,8 @@ from pathlib import Path
 ADOPT = 36
 """Linux: PR_SET_CHILD_SUBREAPER."""
 EVERY_S = 0.1
+IDLE = 30
+"""Between two looks at memory at least so many times as long as a look takes, which grows with the memory held."""
 LEFT_BEHIND_S = 10.0
 """How long to wait for processes that outlive the command."""
 
@@ -28,8 +30,8 @@ class Cost:
     Attributes:
         wall_s: until the command itself ended.
         processor_s: of all its processes.
-        peak_mb: most memory held at one moment by all processes, a shared page counted once (PSS), looked at ten
-            times a second; at least `largest_mb`.
+        peak_mb: most memory held at one moment by all processes, a shared page counted once (PSS), looked at up to
+            ten times a second; at least `largest_mb`.
         largest_mb: most memory that any one process held (RSS), as the kernel kept it.
         status: 0 where it went well; -9 where it took too long and was ended.
         said: the end of what it wrote.
@@ -76,8 +78,9 @@ class _Tally:
         """Take in what has ended since; else how much memory is held, and wait a little."""
         pid, code, usage = os.wait4(-1, os.WNOHANG)
         if not pid:
+            begun = time.perf_counter()
             self.peak_mb = max(self.peak_mb, _held_mb(self.command))
-            time.sleep(EVERY_S)
+            time.sleep(max(EVERY_S, IDLE * (time.perf_counter() - begun)))
             return
         self.processor_s += usage.ru_utime + usage.ru_stime
         self.largest_mb = max(self.largest_mb, usage.ru_maxrss / 1024)

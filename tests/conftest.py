@@ -1,6 +1,7 @@
 """What every test may ask for: the real films where they are, drawn films and a run on them, a cache of its own."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +12,28 @@ import pytest
 from hilum.index import Index, build_index
 from hilum.records import Radiograph
 
+from .calling import Call, Told, status_of_main
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's cache; the prepared CT alone is shared, because it takes a minute to make."""
     if "HILUM_TEST_CACHE" not in os.environ:
         monkeypatch.setenv("HILUM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def hilum(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls the command in this process; whatever the call, there is no traceback."""
+
+    def call(*words: object) -> Told:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["hilum", *map(str, words)])
+        told = Told(status_of_main(), *capsys.readouterr())
+        assert "Traceback" not in told.out + told.err
+        return told
+
+    return call
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Real processes of the command that are killed without a warning, what they leave behind, and a bundle for them."""
+"""Real processes of the command that are killed without a warning, and what they leave behind."""
 
 import hashlib
 import os
@@ -8,8 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 SCRIPT = """\
 import contextlib, sys, time
@@ -87,25 +85,6 @@ def contents(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, str]:
     """Every file below a folder and its SHA-256, but for those of some names."""
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name not in but)
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-
-
-def drawer_of_lungs(folder: Path) -> Path:
-    """A bundle that draws anything as lungs."""
-    torch = pytest.importorskip("torch", reason="needs the extra hilum[train]")
-    from hilum.bundle import SegmenterBundle, save_segmenter
-    from hilum.engine.eager import TorchEngine
-    from hilum.networks.segmentation import build_segmenter
-    from hilum.preprocess import Preprocess
-    from hilum.recipe.segmentation import SegmentationRecipe
-
-    plain = Preprocess(size_px=64, channels=1)
-    recipe = SegmentationRecipe(
-        title="Untrained", labels=("lungs",), network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)
-    save_segmenter(SegmenterBundle("Untrained", ("lungs",), recipe, plain, TorchEngine(network), 0.5), folder)
-    return folder
 
 
 def _descendants(pid: int) -> list[int]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from PIL import Image
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 from safetensors import safe_open
 
-from hilum.cli import main
 from hilum.index import Index
 from hilum.records import DISCLAIMER
+
+from .calling import Call, Told
 
 CANARY = "QZXCANARY"
 """Stands for a person's name; it may be in a film's header and nowhere else."""
@@ -71,45 +72,16 @@ SLOW_RECIPE = RECIPE.replace(
 SLOW_RECIPE = SLOW_RECIPE.replace("[network]\n", '[network]\ntrain_from = "blocks.4"\n')
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a call left behind."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> str:
-        """Standard output without the line breaks the terminal's width put in."""
-        return " ".join(self.out.split())
-
-
-Call = Callable[..., Told]
-
-
 @pytest.fixture
-def hilum(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls the command in this process; whatever the call, there is no traceback and no name of a patient."""
+def hilum(hilum: Call) -> Call:
+    """Calls the command in this process; whatever the call, there is no name of a patient."""
 
     def call(*words: object) -> Told:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["hilum", *map(str, words)])
-        status = _status()
-        told = Told(status, *capsys.readouterr())
-        assert "Traceback" not in told.out + told.err
+        told = hilum(*words)
         assert CANARY not in told.out + told.err
         return told
 
     return call
-
-
-def _status() -> int:
-    try:
-        main()
-    except SystemExit as leaving:
-        return int(leaving.code or 0)
-    return 0
 
 
 def draw(rng: np.random.Generator, *, patch: bool) -> NDArray[np.uint8]:

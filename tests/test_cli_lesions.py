@@ -3,56 +3,21 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-import torch
-import typer
-from typer.testing import CliRunner
 
-from hilum.bundle import SegmenterBundle, load_segmenter, released_names, save_segmenter
-from hilum.cli.lesions import lesions
-from hilum.engine.eager import TorchEngine
+from hilum.bundle import load_segmenter, released_names
 from hilum.lesions import LESIONS
-from hilum.networks.segmentation import build_segmenter
-from hilum.preprocess import Preprocess
-from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
 
-app = typer.Typer()
-app.command()(lesions)
-
-
-def untrained(folder: Path) -> Path:
-    """A bundle that draws anything."""
-    plain = Preprocess(size_px=64, channels=1)
-    recipe = SegmentationRecipe(
-        title="Untrained", labels=LESIONS, network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(LESIONS))
-    save_segmenter(SegmenterBundle("Untrained", LESIONS, recipe, plain, TorchEngine(network), 0.5), folder)
-    return folder
-
-
-def chest(path: Path) -> Path:
-    """A drawn chest: bright body, two dark lungs, a heart, a spine, the dark outside."""
-    y, x = np.mgrid[0:1:300j, 0:1:320j]
-    film = 0.62 * (((x - 0.5) / 0.46) ** 4 + ((y - 0.6) / 0.62) ** 4 < 1)
-    for column in (0.3, 0.7):
-        film = film - 0.45 * (((x - column) / 0.15) ** 2 + ((y - 0.48) / 0.33) ** 2 < 1)
-    film = film + 0.25 * (((x - 0.56) / 0.13) ** 2 + ((y - 0.66) / 0.14) ** 2 < 1) + 0.15 * (abs(x - 0.5) < 0.04)
-    film = cv2.GaussianBlur(np.clip(film, 0, 1), (0, 0), 4) + np.random.default_rng(0).normal(0, 0.01, film.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.rint(255 * np.clip(film, 0, 1)).astype(np.uint8))
-    return path
+from .calling import Call
+from .drawers import chest, drawer
 
 
 @pytest.fixture(scope="module")
 def anything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained(tmp_path_factory.mktemp("bundle"))
+    return drawer(tmp_path_factory.mktemp("bundle"), *LESIONS)
 
 
 @pytest.fixture
@@ -65,18 +30,16 @@ def films(tmp_path: Path) -> Path:
     return tmp_path / "films"
 
 
-def run(*told: Any) -> Any:
-    return CliRunner().invoke(app, [str(one) for one in told])
-
-
-def test_a_table_masks_boxes_overlays_and_the_refused_named(films: Path, anything: Path, tmp_path: Path) -> None:
+def test_a_table_masks_boxes_overlays_and_the_refused_named(
+    films: Path, anything: Path, tmp_path: Path, hilum: Call
+) -> None:
     out = tmp_path / "out"
     more = ("--boxes", "--overlay", "--no-gate", "--processes", 1)
-    told = run(films, "--out", out, "--bundle", anything, *more)
-    assert told.exit_code == 3, told.output
-    assert "3 films: 2 drawn" in told.output
-    assert DISCLAIMER in told.output
-    assert "refused truncated: y.png" in told.output
+    told = hilum("lesions", films, "--out", out, "--bundle", anything, *more)
+    assert told.status == 3, told.err
+    assert "3 films: 2 drawn" in told.out
+    assert DISCLAIMER in told.out
+    assert "refused truncated: y.png" in told.err
     rows = list(csv.DictReader((out / "lesions.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["x", "x-2", "y"]
     assert {row["bundle"] for row in rows} == {load_segmenter(anything).digest}
@@ -87,10 +50,10 @@ def test_a_table_masks_boxes_overlays_and_the_refused_named(films: Path, anythin
     assert (out / "boxes" / "classes.txt").read_text() == "ggo\nconsolidation\n"
 
 
-def test_json_is_all_there_is_on_standard_output(films: Path, anything: Path, tmp_path: Path) -> None:
-    told = run(films / "a", "--out", tmp_path / "out", "--bundle", anything, "--json", "--no-gate")
-    assert told.exit_code == 0
-    (one,) = json.loads(told.stdout)
+def test_json_is_all_there_is_on_standard_output(films: Path, anything: Path, tmp_path: Path, hilum: Call) -> None:
+    told = hilum("lesions", films / "a", "--out", tmp_path / "out", "--bundle", anything, "--json", "--no-gate")
+    assert told.status == 0
+    (one,) = json.loads(told.out)
     assert one["bundle"] == load_segmenter(anything).digest
     assert one["film"].endswith("x.png")
     assert 0 <= one["shares"]["involved_both"] <= 1

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -36,10 +35,9 @@ from hilum.errors import BundleError, UsageError
 from hilum.explain.maps import raw_map
 from hilum.networks import build_classifier
 from hilum.networks.classifier import POOLINGS, Classifier
-from hilum.networks.segmentation import build_segmenter
-from hilum.preprocess import Preprocess
 from hilum.recipe import parse_recipe
-from hilum.recipe.segmentation import SegmentationRecipe
+
+from .drawers import chest, untrained
 
 TORCH = ("torch", "timm", "segmentation_models_pytorch", "torchvision")
 TABLES = ("pandas", "scipy", "pyarrow", "sklearn", "matplotlib", "pydicom")
@@ -307,15 +305,8 @@ def test_what_is_saved_is_the_network_and_not_its_export(copy: Path, tmp_path: P
 
 
 def _segmenter() -> SegmenterBundle:
-    plain = Preprocess(size_px=64, channels=1)
-    labels = ("lungs", "heart")
-    recipe = SegmentationRecipe(
-        title="Drawn", labels=labels, network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(labels))
-    scaled = plain.model_copy(update={"mean": (0.5,), "std": (0.25,)})
-    return SegmenterBundle("Drawn", labels, recipe, scaled, TorchEngine(network), 0.5)
+    bundle = untrained("lungs", "heart")
+    return replace(bundle, preprocess=bundle.preprocess.model_copy(update={"mean": (0.5,), "std": (0.25,)}))
 
 
 def test_weights_in_half_precision_are_read_as_they_are_stored(tmp_path: Path) -> None:
@@ -375,18 +366,9 @@ def _run_without_torch(work: str, *, blocked: bool, folder: Path, also: tuple[st
     return done.stdout
 
 
-def _draw_chest(path: Path) -> None:
-    """A bright body with two dark lungs."""
-    down, across = np.mgrid[0:1:300j, 0:1:320j]
-    film = 0.65 * (((across - 0.5) / 0.46) ** 4 + ((down - 0.6) / 0.62) ** 4 < 1)
-    for column in (0.3, 0.7):
-        film = film - 0.45 * (((across - column) / 0.15) ** 2 + ((down - 0.48) / 0.33) ** 2 < 1)
-    cv2.imwrite(str(path), np.rint(255 * cv2.GaussianBlur(film, (0, 0), 4)).astype(np.uint8))
-
-
 @pytest.mark.parametrize("blocked", [True, False], ids=["absent", "not asked for"])
 def test_predicting_with_a_released_bundle_needs_neither_torch_nor_tables(tmp_path: Path, blocked: bool) -> None:
-    _draw_chest(tmp_path / "film.png")
+    chest(tmp_path / "film.png")
     work = (
         "from hilum.cli import main\n"
         'sys.argv = ["hilum", "predict", "covid19-frontal", "film.png", "--no-gate", "--json"]\n'
@@ -397,7 +379,7 @@ def test_predicting_with_a_released_bundle_needs_neither_torch_nor_tables(tmp_pa
 
 
 def test_the_view_filter_and_a_printed_answer_need_no_tables_either(tmp_path: Path) -> None:
-    _draw_chest(tmp_path / "film.png")
+    chest(tmp_path / "film.png")
     work = (
         "from hilum.cli import main\n"
         'sys.argv = ["hilum", "predict", "covid19-frontal", "film.png"]\n'

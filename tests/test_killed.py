@@ -15,7 +15,8 @@ from hilum.files import LEFT
 from hilum.index import build_index
 from hilum.sources import read_folder
 
-from .killing import contents, drawer_of_lungs, finish, kill
+from .drawers import drawer
+from .killing import contents, finish, kill
 
 FILMS = 26
 """Six parts of four films and one of two; the last film is cut short."""
@@ -50,7 +51,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lungs_drawer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that draws anything as lungs."""
-    return drawer_of_lungs(tmp_path_factory.mktemp("lungs-drawer"))
+    return drawer(tmp_path_factory.mktemp("lungs-drawer"), "lungs")
 
 
 def remembered(_out: Path, cache: Path) -> bool:

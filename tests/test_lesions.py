@@ -12,12 +12,9 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from hilum.boxes import Box, LabelledBox, read_classes, read_yolo
-from hilum.bundle import SegmenterBundle, save_segmenter
-from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError
 from hilum.index import build_index
 from hilum.lesions import LESIONS, SHARES, Lesions, as_json, lesions_bundle, scored_boxes, segment_lesions, write_boxes
@@ -25,11 +22,11 @@ from hilum.lesions import films as lesion_films
 from hilum.lesions.rows import boxed, row_of
 from hilum.lesions.severity import Score
 from hilum.lesions.writing import FIRST, LAST, score_names, write_masks, write_table
-from hilum.networks.segmentation import build_segmenter
 from hilum.preprocess import Mask, Preprocess
-from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import Radiograph
 from hilum.report.lesions import COLOURS, write_overlay
+
+from .drawers import drawer
 
 HIGH, WIDE = 180, 240
 LABELS = (*LESIONS, "cardiomediastinum")
@@ -318,20 +315,8 @@ def test_an_overlay_of_a_narrow_film_and_of_one_lung_is_drawn(
     assert cv2.imread(str(tmp_path / "o.png")).shape[1] == 640
 
 
-def saved(folder: Path, labels: tuple[str, ...]) -> Path:
-    """An untrained bundle of these labels."""
-    plain = Preprocess(size_px=64, channels=1)
-    recipe = SegmentationRecipe(
-        title="Untrained", labels=labels, network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(labels))
-    save_segmenter(SegmenterBundle("Untrained", labels, recipe, plain, TorchEngine(network), 0.5), folder)
-    return folder
-
-
 def test_a_bundle_must_draw_both_lesions_in_any_place(tmp_path: Path) -> None:
-    bundle = lesions_bundle(saved(tmp_path / "b", ("cardiomediastinum", "consolidation", "ggo")))
+    bundle = lesions_bundle(drawer(tmp_path / "b", "cardiomediastinum", "consolidation", "ggo"))
     around: Any = Grey({"lungs": (0, 160)}, 96)
     cv2.imwrite(str(tmp_path / "film.png"), film_of())
     (found,) = segment_lesions([tmp_path / "film.png"], bundle=bundle, lungs=around)
@@ -341,7 +326,7 @@ def test_a_bundle_must_draw_both_lesions_in_any_place(tmp_path: Path) -> None:
     with pytest.raises(
         BundleError, match=r"draws lungs, ggo; a bundle with the labels ggo and consolidation is needed"
     ):
-        lesions_bundle(saved(tmp_path / "other", ("lungs", "ggo")))
+        lesions_bundle(drawer(tmp_path / "other", "lungs", "ggo"))
 
 
 def test_lesions_are_imported_without_torch() -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import pickle
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +15,9 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("torch", reason="needs the extra hilum[train]")
-import torch
 
 from hilum import parts
-from hilum.bundle import SegmenterBundle, load_bundle, load_segmenter, save_segmenter
-from hilum.cli import main
-from hilum.engine.eager import TorchEngine
+from hilum.bundle import load_bundle, load_segmenter
 from hilum.lesions import LESIONS, as_json, segment_lesions
 from hilum.lesions.job import LesionsJob
 from hilum.lesions.writing import FIRST, LAST
@@ -31,19 +27,16 @@ from hilum.lungs import as_json as lungs_json
 from hilum.lungs.job import LungsJob
 from hilum.lungs.rows import MEASURES
 from hilum.lungs.writing import COLUMNS
-from hilum.networks.segmentation import build_segmenter
 from hilum.parts import listed, part_rows, plan_parts, run_parts
 from hilum.predict import as_json as prediction_json
 from hilum.predict import predict_films
 from hilum.predict_job import PredictJob, prediction_of
-from hilum.preprocess import Preprocess
-from hilum.recipe.segmentation import SegmentationRecipe
 
+from . import drawers
+from .calling import Call
 from .killing import contents
 
 FILMS = 10
-
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -52,20 +45,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hilum(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls the command in this process: status, standard output, standard error."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hilum", *map(str, words), "--no-gate", "--processes", "1"])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        return (status, *capsys.readouterr())
-
-    return call
+def hilum(hilum: Call) -> Call:
+    """Calls the command in this process, one process and no view filter."""
+    return lambda *words: hilum(*words, "--no-gate", "--processes", 1)
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +67,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def drawer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A bundle that draws anything under any labels."""
-
-    def made(*labels: str) -> Path:
-        plain = Preprocess(size_px=64, channels=1)
-        recipe = SegmentationRecipe(
-            title="Untrained", labels=labels, network="unet-1", encoder=None, weights="random", preprocess=plain
-        )
-        torch.manual_seed(0)
-        network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(labels))
-        folder = tmp_path_factory.mktemp("drawer")
-        save_segmenter(SegmenterBundle("Untrained", labels, recipe, plain, TorchEngine(network), 0.5), folder)
-        return folder
-
-    return made
+    return lambda *labels: drawers.drawer(tmp_path_factory.mktemp("drawer"), *labels)
 
 
 def test_a_table_of_predictions_is_the_same(finished: Path, films: list[Path], tmp_path: Path, hilum: Call) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,11 @@ from hilum.bundle import (
     save_segmenter,
 )
 from hilum.bundle.segmenter import shares_of
-from hilum.engine.eager import TorchEngine
 from hilum.errors import BundleError, UsageError
 from hilum.files import digest_of, sha256_file
-from hilum.networks.segmentation import build_segmenter
-from hilum.preprocess import Preprocess
-from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
+
+from .drawers import untrained
 
 FIGURE = Figure(
     metric="dice", label="lungs", films="drawn", n=3, groups=3, value=0.9, low=0.8, high=1.0, training="this"
@@ -39,24 +38,16 @@ FIGURE = Figure(
 
 
 def _made(**told: Any) -> SegmenterBundle:
-    plain = Preprocess(size_px=64, channels=1)
-    scaled = plain.model_copy(update={"mean": (0.5,), "std": (0.25,)})
-    recipe = SegmentationRecipe(
-        title="Drawn", labels=("lungs",), network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
+    bundle = untrained("lungs")
     settings: dict[str, Any] = {
         "title": "Drawn",
-        "labels": ("lungs",),
-        "recipe": recipe,
-        "preprocess": scaled,
-        "engine": TorchEngine(build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)),
+        "preprocess": bundle.preprocess.model_copy(update={"mean": (0.5,), "std": (0.25,)}),
         "threshold": 0.4,
         "figures": (FIGURE,),
         "plausible": {"area_share": (0.1, 0.6)},
         "provenance": {"films": 3},
     }
-    return SegmenterBundle(**settings | told)
+    return replace(bundle, **settings | told)
 
 
 def _frames(count: int = 3) -> np.ndarray[Any, Any]:

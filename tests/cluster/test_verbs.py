@@ -2,8 +2,6 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +9,20 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the extra hilum[train]")
 
-from tests.killing import contents, drawer_of_lungs, finish, kill
+from tests.calling import Call
+from tests.drawers import drawer
+from tests.killing import contents, finish, kill
 
-from hilum.cli import main
 from hilum.index import Index
 from hilum.parts import part_rows
 
-Call = Callable[..., tuple[int, str, str]]
 PARTS = {"parts/job.json", *(f"parts/part-{number:06d}.parquet" for number in range(3))}
 """Of ten films, four a part."""
 
 
-@pytest.fixture
-def hilum(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls the command in this process: status, standard output, standard error."""
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hilum.cli.films.FILMS_A_PART", 4)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hilum", *map(str, words)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            status = int(leaving.code or 0)
-        return (status, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +38,7 @@ def films(drawn: Index, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lungs_drawer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that draws anything as lungs."""
-    return drawer_of_lungs(tmp_path_factory.mktemp("lungs-drawer"))
+    return drawer(tmp_path_factory.mktemp("lungs-drawer"), "lungs")
 
 
 def test_predictions_to_a_folder(

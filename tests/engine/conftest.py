@@ -2,21 +2,21 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.drawers import untrained
 
-from hilum.bundle import Bundle, SegmenterBundle, save_bundle, save_segmenter
+from hilum.bundle import Bundle, save_bundle, save_segmenter
 from hilum.bundle.format import digest_without_notes
 from hilum.engine import ENGINES, read_export
 from hilum.engine.trials import limits
 from hilum.evaluate import OperatingPoint
 from hilum.files import write_json
-from hilum.preprocess import Preprocess
 from hilum.recipe import parse_recipe
-from hilum.recipe.segmentation import SegmentationRecipe
 
 Frames = NDArray[np.uint8]
 
@@ -63,23 +63,12 @@ def copied(exported: Path, tmp_path: Path) -> Path:
 def halved(tmp_path_factory: pytest.TempPathFactory, drawn_frames: Frames) -> Path:
     """The bundle of an untrained segmentation network of two labels in half precision, exported; not to be changed."""
     pytest.importorskip("onnxscript", reason="needs the extra hilum[train]")
-    import torch
-
     from hilum.bundle.exporting import export_bundle
-    from hilum.engine.eager import TorchEngine
-    from hilum.networks.segmentation import build_segmenter
 
-    plain = Preprocess(size_px=64, channels=1)
-    labels = ("lungs", "heart")
-    recipe = SegmentationRecipe(
-        title="Drawn", labels=labels, network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=len(labels))
-    scaled = plain.model_copy(update={"mean": (0.5,), "std": (0.25,)})
+    bundle = untrained("lungs", "heart")
+    scaled = bundle.preprocess.model_copy(update={"mean": (0.5,), "std": (0.25,)})
     folder = tmp_path_factory.mktemp("engines") / "bundle"
-    bundle = SegmenterBundle("Drawn", labels, recipe, scaled, TorchEngine(network), 0.5)
-    save_segmenter(bundle, folder, halved_on=drawn_frames[:2])
+    save_segmenter(replace(bundle, preprocess=scaled), folder, halved_on=drawn_frames[:2])
     export_bundle(folder)
     return folder
 

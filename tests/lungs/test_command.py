@@ -2,55 +2,25 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from tests.calling import Call
+from tests.drawers import chest, drawer
 
-from hilum.bundle import SegmenterBundle, load_segmenter, released, save_segmenter
-from hilum.cli import main
-from hilum.engine.eager import TorchEngine
+from hilum.bundle import load_segmenter, released
 from hilum.errors import BundleError
 from hilum.lungs import heart_bundle, lungs_bundle, segment_lungs
-from hilum.networks.segmentation import build_segmenter
-from hilum.preprocess import Preprocess
 from hilum.projection import ViewFilter
-from hilum.recipe.segmentation import SegmentationRecipe
 from hilum.records import DISCLAIMER
-
-
-def untrained(folder: Path, label: str = "lungs") -> Path:
-    """A bundle that draws anything."""
-    plain = Preprocess(size_px=64, channels=1)
-    recipe = SegmentationRecipe(
-        title="Untrained", labels=(label,), network="unet-1", encoder=None, weights="random", preprocess=plain
-    )
-    torch.manual_seed(0)
-    network = build_segmenter("unet-1", encoder=None, weights="random", channels=1, labels=1)
-    save_segmenter(SegmenterBundle("Untrained", (label,), recipe, plain, TorchEngine(network), 0.5), folder)
-    return folder
-
-
-def chest(path: Path) -> Path:
-    """A drawn chest: bright body, two dark lungs, a heart, a spine, the dark outside."""
-    y, x = np.mgrid[0:1:300j, 0:1:320j]
-    film = 0.62 * (((x - 0.5) / 0.46) ** 4 + ((y - 0.6) / 0.62) ** 4 < 1)
-    for column in (0.3, 0.7):
-        film = film - 0.45 * (((x - column) / 0.15) ** 2 + ((y - 0.48) / 0.33) ** 2 < 1)
-    film = film + 0.25 * (((x - 0.56) / 0.13) ** 2 + ((y - 0.66) / 0.14) ** 2 < 1) + 0.15 * (abs(x - 0.5) < 0.04)
-    film = cv2.GaussianBlur(np.clip(film, 0, 1), (0, 0), 4) + np.random.default_rng(0).normal(0, 0.01, film.shape)
-    cv2.imwrite(str(path), np.rint(255 * np.clip(film, 0, 1)).astype(np.uint8))
-    return path
 
 
 @pytest.fixture(scope="module")
 def anything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return untrained(tmp_path_factory.mktemp("bundle"))
+    return drawer(tmp_path_factory.mktemp("bundle"), "lungs")
 
 
 @pytest.fixture
@@ -62,21 +32,10 @@ def films(tmp_path: Path) -> Path:
     return folder
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *told: Any) -> int:
-    monkeypatch.setattr(sys, "argv", ["hilum", "lungs", *map(str, told)])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-def test_a_mask_a_film_a_table_and_the_refused_named(
-    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mask_a_film_a_table_and_the_refused_named(films: Path, anything: Path, tmp_path: Path, hilum: Call) -> None:
     out = tmp_path / "out"
-    assert run(monkeypatch, films, "--out", out, "--bundle", anything, "--overlay", "--no-gate") == 3
-    told = capsys.readouterr()
+    told = hilum("lungs", films, "--out", out, "--bundle", anything, "--overlay", "--no-gate")
+    assert told.status == 3
     assert "2 films: 1 drawn" in told.out
     assert DISCLAIMER in told.out
     assert "refused truncated: broken.png" in told.err
@@ -88,13 +47,11 @@ def test_a_mask_a_film_a_table_and_the_refused_named(
     assert [file.name for file in (out / "overlays").iterdir()] == ["a.png"]
 
 
-def test_json_is_all_there_is_on_standard_output(
-    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_is_all_there_is_on_standard_output(films: Path, anything: Path, tmp_path: Path, hilum: Call) -> None:
     asked = (films / "a.png", "--out", tmp_path / "out", "--bundle", anything, "--json", "--sides", "--no-gate")
-    status = run(monkeypatch, *asked)
-    (told,) = json.loads(capsys.readouterr().out)
-    assert status == 0
+    called = hilum("lungs", *asked)
+    (told,) = json.loads(called.out)
+    assert called.status == 0
     assert told["bundle"] == load_segmenter(anything).digest
     assert 0 <= told["area_share"] <= 1
     mask = cv2.imread(str(tmp_path / "out" / "masks" / "a.png"), cv2.IMREAD_UNCHANGED)
@@ -102,11 +59,11 @@ def test_json_is_all_there_is_on_standard_output(
 
 
 def test_the_view_filter_refuses_what_is_no_film_of_a_chest(
-    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    films: Path, anything: Path, tmp_path: Path, hilum: Call
 ) -> None:
     """The drawn chest is a cartoon to the filter that comes with hilum."""
-    assert run(monkeypatch, films, "--out", tmp_path / "out", "--bundle", anything, "--overlay") == 3
-    told = capsys.readouterr()
+    told = hilum("lungs", films, "--out", tmp_path / "out", "--bundle", anything, "--overlay")
+    assert told.status == 3
     assert "2 films: 0 drawn" in told.out
     assert "refused not applicable: a.png looks like no chest radiograph" in told.err
     assert not (tmp_path / "out" / "masks").exists()
@@ -114,15 +71,15 @@ def test_the_view_filter_refuses_what_is_no_film_of_a_chest(
 
 
 def test_with_heart_every_film_drawn_has_a_ratio_or_a_reason(
-    films: Path, anything: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    films: Path, anything: Path, tmp_path: Path, hilum: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawer = heart_bundle(untrained(tmp_path / "heart", "cardiomediastinum"))
-    monkeypatch.setattr("hilum.lungs.job.heart_bundle", lambda **_: drawer)
+    heart = heart_bundle(drawer(tmp_path / "heart", "cardiomediastinum"))
+    monkeypatch.setattr("hilum.lungs.job.heart_bundle", lambda **_: heart)
     asked = (films, "--out", tmp_path / "out", "--bundle", anything, "--heart", "--overlay", "--no-gate")
-    assert run(monkeypatch, *asked) == 3
+    assert hilum("lungs", *asked).status == 3
     rows = list(csv.DictReader((tmp_path / "out" / "lungs.csv").read_text().splitlines()))
     assert [bool(row["cardiothoracic_ratio"]) != bool(row["no_ratio"]) for row in rows] == [True, False]
-    assert [row["heart_bundle"] for row in rows] == [drawer.digest, ""]
+    assert [row["heart_bundle"] for row in rows] == [heart.digest, ""]
 
 
 def test_a_bundle_that_draws_no_heart_is_refused(anything: Path) -> None:
@@ -132,7 +89,7 @@ def test_a_bundle_that_draws_no_heart_is_refused(anything: Path) -> None:
 
 def test_a_bundle_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"draws heart; a bundle with the one label 'lungs' is needed"):
-        lungs_bundle(untrained(tmp_path / "heart", "heart"))
+        lungs_bundle(drawer(tmp_path / "heart", "heart"))
 
 
 def test_the_bundle_that_comes_with_hilum_is_small_checks_itself_and_knows_a_drawn_chest(tmp_path: Path) -> None:
