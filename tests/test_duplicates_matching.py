@@ -1,5 +1,7 @@
 """Crops, turned, squeezed, mirrored and inverted films lie where they were cut; captions and devices make no pair."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -173,7 +175,7 @@ def test_a_crop_is_looked_up_before_other_films() -> None:
     films = [textured(seed) for seed in range(12)]
     films.append(films[4][100:330, 80:300])
     words = [words_of(describe(np.ascontiguousarray(film)).descriptors) for film in films]
-    known = WordIndex(words)
+    known = WordIndex.of(words)
     assert known.nearest(words[12], most=1, but=12).tolist() == [4]
     assert 12 not in known.nearest(words[12], most=13, but=12)
 
@@ -182,7 +184,7 @@ def test_a_mirrored_film_is_looked_up_by_its_mirrored_words() -> None:
     films = [describe(textured(seed)) for seed in range(6)]
     films.append(describe(np.ascontiguousarray(textured(2)[:, ::-1])))
     words, mirrored = ([words_of(hung(film, way).descriptors) for film in films] for way in (HANGINGS[0], HANGINGS[1]))
-    known = WordIndex(words)
+    known = WordIndex.of(words)
     assert known.nearest(mirrored[6], most=1, but=6).tolist() == [2]
     assert known.nearest(mirrored[2], most=1, but=2).tolist() == [6]
     assert known.nearest(words[6], most=1, but=6).tolist() != [2]
@@ -193,7 +195,7 @@ def test_a_rare_word_counts_more_and_one_of_too_many_films_not_at_all() -> None:
     words = [np.array([everywhere], np.int32) for _ in range(COMMON + 1)]
     words[1:20] = [np.array([everywhere, some], np.int32)] * 19
     words[30] = np.array([everywhere, rare], np.int32)
-    known = WordIndex(words)
+    known = WordIndex.of(words)
     asked = np.array([everywhere, some, rare], np.int32)
     assert known.nearest(asked, most=4, but=0).tolist() == [30, 1, 2, 3]
     assert known.nearest(asked, most=4, but=30).tolist() == [1, 2, 3, 4]
@@ -203,8 +205,18 @@ def test_a_rare_word_counts_more_and_one_of_too_many_films_not_at_all() -> None:
 
 def test_fewer_films_than_are_asked_for() -> None:
     words = [np.array([3], np.int32), np.array([3, 4], np.int32)]
-    assert WordIndex(words).nearest(words[0], most=4, but=0).tolist() == [1]
-    assert WordIndex([]).nearest(words[0], most=4, but=0).tolist() == []
+    assert WordIndex.of(words).nearest(words[0], most=4, but=0).tolist() == [1]
+
+
+@pytest.mark.parametrize("films", [0, 1, 3])
+def test_an_index_is_the_same_when_it_is_opened_again(films: int, tmp_path: Path) -> None:
+    words = [np.array([3, 5 + film], np.int32) for film in range(films)]
+    known = WordIndex.of(words)
+    known.save(tmp_path)
+    again = WordIndex.open(tmp_path)
+    asked = np.array([3, 5], np.int32)
+    assert again.nearest(asked, most=9, but=7).tolist() == known.nearest(asked, most=9, but=7).tolist()
+    assert len(again.nearest(asked, most=9, but=7)) == films
 
 
 def test_words_hold_the_bits_they_say() -> None:

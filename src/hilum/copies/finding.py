@@ -6,6 +6,9 @@ words are compared keypoint by keypoint. What is unreadable now is told, never p
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,10 +22,10 @@ from hilum.cache import ArrayView
 from hilum.copies.store import KeypointCache, unpacked
 from hilum.duplicates.keypoints import Hanging, hung
 from hilum.duplicates.matching import Match, in_own_pixels, match
-from hilum.duplicates.words import WordIndex, Words, words_of
+from hilum.duplicates.words import WordIndex, words_of
 from hilum.errors import DataError, UsageError
 from hilum.index import Index, alike, counted
-from hilum.parallel import Crashed, Progress, Watch, in_batches, spread, unwatched
+from hilum.parallel import Ahead, Crashed, Progress, Watch, default_processes, in_batches, spread, unwatched
 
 How = Literal["same bytes", "same pixels", "near hash", "crop or edit"]
 
@@ -103,7 +106,7 @@ def find_copies(indexes: Mapping[str, Index], *, processes: int | None = None, w
     equal, kept = _equal(films, cache)
     compared = films.iloc[kept].reset_index(drop=True)
     with watch("look up films") as progress:
-        asked = _asked(compared, cache, progress)
+        asked = _asked(compared, cache, processes, progress)
     with watch("compare films") as progress:
         matches = _matches(asked, compared, cache, processes, progress)
     pairs = sorted([*equal, *_alike(films, kept, matches)], key=lambda pair: (pair.first, pair.second))
@@ -155,24 +158,34 @@ def _rows(view: ArrayView) -> Iterator[NDArray[np.uint8]]:
         yield from view[start : start + AT_ONCE]
 
 
-def _asked(films: pd.DataFrame, cache: KeypointCache, progress: Progress) -> list[_Asked]:
-    """Which films to compare: those whose hashes are near, and those that share unusual words."""
+def _asked(films: pd.DataFrame, cache: KeypointCache, processes: int | None, progress: Progress) -> list[_Asked]:
+    """Which films to compare: those whose hashes are near, and those that share unusual words.
+
+    Raises:
+        DataError: a process died.
+    """
     view = cache.view(list(films["sha256"]))
     asked = {_Asked(int(first), int(second), "as is") for first, second in alike(films)}
-    as_is = list(_words(view, "as is"))
-    known = WordIndex(as_is)
-    done = 0
-    for hanging, most in CANDIDATES.items():
-        for film, words in enumerate(as_is if hanging == "as is" else _words(view, hanging)):
-            others = known.nearest(words, most=most, but=film).tolist()
-            asked |= {_Asked(min(film, other), max(film, other), hanging) for other in others}
-            done += 1
-            progress(done, len(films) * len(CANDIDATES))
+    pieces = list(in_batches(range(len(view)), AT_ONCE))
+    with TemporaryDirectory() as folder, Ahead(min(len(pieces), processes or default_processes())) as pool:
+        index = Path(folder)
+        WordIndex.of([words_of(unpacked(row).descriptors) for row in _rows(view)]).save(index)
+        work = (partial(_looked_up, index, view.only(np.array(rows)), rows) for rows in pieces)
+        for rows, found in zip(pieces, pool.each(work), strict=True):
+            asked |= found
+            progress(rows[-1] + 1, len(view))
     return sorted(asked)
 
 
-def _words(view: ArrayView, hanging: Hanging) -> Iterator[Words]:
-    return (words_of(hung(unpacked(row), hanging).descriptors) for row in _rows(view))
+def _looked_up(index: Path, view: ArrayView, films: Sequence[int]) -> set[_Asked]:
+    """What to compare films with, hung in every way; `view` has their rows."""
+    known, asked = WordIndex.open(index), set()
+    for film, row in zip(films, view[:], strict=True):
+        keypoints = unpacked(row)
+        for hanging, most in CANDIDATES.items():
+            others = known.nearest(words_of(hung(keypoints, hanging).descriptors), most=most, but=film)
+            asked |= {_Asked(min(film, other), max(film, other), hanging) for other in others.tolist()}
+    return asked
 
 
 def _matches(

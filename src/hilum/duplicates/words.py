@@ -7,6 +7,9 @@ learnt, so a film has the same words whatever films it is compared with.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,37 +37,58 @@ def words_of(descriptors: Descriptors) -> Words:
     return words
 
 
+@dataclass(frozen=True, eq=False)
 class WordIndex:
     """Films by their words: for each word the films that have it, unless too many do.
 
-    Args:
-        films: the words of each.
+    Attributes:
+        ends: (words + 1,): the films of a word are `films[ends[word] : ends[word + 1]]`.
+        films: their numbers.
+        weight: (words,): what sharing a word counts.
     """
 
-    def __init__(self, films: Sequence[Words]) -> None:
+    ends: NDArray[np.int64]
+    films: NDArray[np.int32]
+    weight: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, films: Sequence[Words]) -> Self:
+        """The index of films by the words of each; a film's number is its place."""
         often = np.zeros(TABLES << BITS, np.int32)
         for words in films:
             often[words] += 1
         held = np.where(often <= COMMON, often, 0)
-        self._count = len(films)
-        self._ends = np.concatenate([[0], np.cumsum(held, dtype=np.int64)])
-        self._weight = np.log((len(films) + 1) / np.maximum(often, 1)).astype(np.float32)
-        self._films = np.empty(self._ends[-1], np.int32)
-        free = self._ends[:-1].copy()
+        ends = np.concatenate([[0], np.cumsum(held, dtype=np.int64)])
+        listed, free = np.empty(ends[-1], np.int32), ends[:-1].copy()
         for film, words in enumerate(films):
             telling = words[held[words] > 0]
-            self._films[free[telling]] = film
+            listed[free[telling]] = film
             free[telling] += 1
+        weight = np.log((len(films) + 1) / np.maximum(often, 1)).astype(np.float32)
+        return cls(ends=ends, films=listed, weight=weight)
+
+    def save(self, folder: Path) -> None:
+        """Write it as arrays that several processes can open."""
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The index that was saved, left on disk."""
+        return cls(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS})
 
     def nearest(self, words: Words, *, most: int, but: int) -> NDArray[np.int64]:
         """Up to `most` films that share most with one of these words, best first; film `but` is left out."""
-        starts, lengths = self._ends[words], self._ends[words + 1] - self._ends[words]
+        starts, lengths = self.ends[words], self.ends[words + 1] - self.ends[words]
         before = np.cumsum(lengths) - lengths
         places = np.arange(lengths.sum()) + np.repeat(starts - before, lengths)
-        shared = np.bincount(self._films[places], np.repeat(self._weight[words], lengths), self._count)
+        shared = np.bincount(self.films[places], np.repeat(self.weight[words], lengths))
         sharing: NDArray[np.int64] = np.flatnonzero(shared)
         sharing = sharing[sharing != but]
         if len(sharing) > most:
             sharing = sharing[shared[sharing] >= np.partition(shared[sharing], -most)[-most]]
         best: NDArray[np.int64] = sharing[np.argsort(-shared[sharing], kind="stable")[:most]]
         return best
+
+
+_ARRAYS = tuple(one.name for one in fields(WordIndex))
