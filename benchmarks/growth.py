@@ -1,6 +1,7 @@
 """Time and memory of every stage at 1,000, 10,000 and 100,000 films.
 
     python benchmarks/growth.py [--films 1000 10000 100000] [--page docs/explanation/growth.md]
+    python benchmarks/growth.py --stages duplicates    # compares films keypoint by keypoint; no part of the main job
 
 The films are mixed of 1,000 simulated ones, 160 px, no two alike. Every stage at every size is a command in a process
 of its own, cold, with a cache of its own; wall clock, processor and memory are those of all its processes. A stage that
@@ -96,6 +97,7 @@ class Stage:
         makes: what is there afterwards; a folder's last file.
         needs: stages whose files it reads.
         remembers: what it would find again, in the cache or among what is made; gone before it is measured.
+        named_only: measured and shown only where it is named.
         says: what it does, for the page.
     """
 
@@ -104,6 +106,7 @@ class Stage:
     makes: str = ""
     needs: tuple[str, ...] = ()
     remembers: tuple[str, ...] = ()
+    named_only: bool = False
 
     def forget(self, place: Place) -> None:
         """Remove what it would find again."""
@@ -168,6 +171,7 @@ STAGES: Mapping[str, Stage] = {
         "keypoints of each film, looked up and compared",
         needs=("index",),
         remembers=("keypoints", "twins"),
+        named_only=True,
     ),
     "table": Stage(fabricated, "fabricated films: groups, split, description"),
     "describe": Stage(verb("describe", INDEX, "--json"), "cohort statistics", needs=("index",)),
@@ -203,6 +207,11 @@ STAGES: Mapping[str, Stage] = {
         verb("lesions", "{images}", "--out", "made:lesions"), "masks and shares a film", remembers=("lesions",)
     ),
 }
+
+
+def usual() -> list[str]:
+    """The stages of the main job."""
+    return [name for name, stage in STAGES.items() if not stage.named_only]
 
 
 @dataclass
@@ -315,7 +324,7 @@ def prepared(options: argparse.Namespace, sizes: Sequence[int]) -> Iterator[Plac
 def asked() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--films", type=int, nargs="+", default=None, help="sizes; 1000 10000 100000")
-    made.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), metavar="STAGE")
+    made.add_argument("--stages", nargs="+", choices=STAGES, default=usual(), metavar="STAGE")
     made.add_argument("--again", nargs="+", choices=STAGES, default=[], metavar="STAGE", help="measure these anew")
     made.add_argument("--budget-s", type=float, default=1800.0, help="seconds a stage may take at one size")
     made.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "hilum-growth")
@@ -340,11 +349,12 @@ def main() -> None:
                 measure(stage, place, book, options)
     if not options.keep:
         shutil.rmtree(options.scratch, ignore_errors=True)
-    cells = book.latest(list(STAGES))
+    shown = [stage for stage in STAGES if stage in {*usual(), *options.stages}]
+    cells = book.latest(shown)
     result = Result.of("growth", __doc__, rows_of(cells), options, tables=(table_of(cells),))
     result.deliver(options)
     if options.page:
-        page_of(options.page, result, cells, {name: stage.says for name, stage in STAGES.items()})
+        page_of(options.page, result, cells, {stage: STAGES[stage].says for stage in shown})
         draw(cells, options.page.parents[1] / "images" / "growth.svg")
 
 
