@@ -9,25 +9,23 @@ from pathlib import Path
 import pytest
 
 from hilum.bundle import released
-from hilum.cli import main
 from hilum.serve import running
 
-Call = Callable[..., tuple[int, list[str]]]
+from .calling import Call
+
+Serve = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture
-def serve(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def serve(hilum: Call, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Calls `hilum serve`; gives its exit status and the lines on standard error."""
     pytest.importorskip("onnxruntime", reason="needs an engine for the released bundles: the extra hilum[serve]")
     monkeypatch.delenv("HILUM_TOKEN", raising=False)
 
     def call(*words: object) -> tuple[int, list[str]]:
-        monkeypatch.setattr(sys, "argv", ["hilum", "serve", *map(str, words)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
+        status, out, err = hilum("serve", *words)
         assert out == ""
-        return int(leaving.value.code or 0), err.splitlines()
+        return status, err.splitlines()
 
     return call
 
@@ -62,7 +60,7 @@ def gone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, swapped, garbled, gone], ids=lambda damage: damage.__name__)
-def test_a_broken_bundle_is_not_served(serve: Call, copied: Path, damage: Callable[[Path], None]) -> None:
+def test_a_broken_bundle_is_not_served(serve: Serve, copied: Path, damage: Callable[[Path], None]) -> None:
     damage(copied)
     status, said = serve("--bundle", copied, "--port", 0)
     assert status == 1
@@ -79,7 +77,7 @@ def test_a_broken_bundle_is_not_served(serve: Call, copied: Path, damage: Callab
         ("lungs", 1, "a classifier is needed"),
     ],
 )
-def test_a_bundle_that_is_none_is_said_to_be_none(serve: Call, named: str, status: int, says: str) -> None:
+def test_a_bundle_that_is_none_is_said_to_be_none(serve: Serve, named: str, status: int, says: str) -> None:
     told, said = serve("--bundle", named, "--port", 0)
     assert told == status
     assert len(said) == 1
@@ -88,7 +86,7 @@ def test_a_bundle_that_is_none_is_said_to_be_none(serve: Call, named: str, statu
 
 
 @pytest.mark.usefixtures("unloaded")
-def test_a_port_in_use(serve: Call) -> None:
+def test_a_port_in_use(serve: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, said = serve("--port", port)
@@ -100,7 +98,7 @@ def test_a_port_in_use(serve: Call) -> None:
 
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "2001:db8::1"])
-def test_a_host_that_is_not_this_machine(serve: Call, host: str) -> None:
+def test_a_host_that_is_not_this_machine(serve: Serve, host: str) -> None:
     status, said = serve("--host", host, "--port", 0)
     assert status == 2
     assert said[-1].startswith(f"hilum: cannot listen at {host}, port 0 (")
@@ -114,7 +112,7 @@ def test_a_host_that_is_not_this_machine(serve: Call, host: str) -> None:
     [(None, "cannot be read"), ("", "is empty"), ("short", "at least 16")],
     ids=["missing", "empty", "short"],
 )
-def test_a_token_that_is_none(serve: Call, tmp_path: Path, content: str | None, says: str) -> None:
+def test_a_token_that_is_none(serve: Serve, tmp_path: Path, content: str | None, says: str) -> None:
     token = tmp_path / "token"
     if content is not None:
         token.write_text(content)
@@ -125,7 +123,7 @@ def test_a_token_that_is_none(serve: Call, tmp_path: Path, content: str | None, 
 
 @pytest.mark.usefixtures("unloaded")
 @pytest.mark.parametrize("module", ["fastapi", "uvicorn", "python_multipart"])
-def test_without_the_extra(serve: Call, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_without_the_extra(serve: Serve, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     status, said = serve()
     assert status == 1

@@ -22,7 +22,7 @@ from hilum.cache import ArrayView
 from hilum.copies.store import KeypointCache, unpacked
 from hilum.duplicates.keypoints import Hanging, hung
 from hilum.duplicates.matching import Match, in_own_pixels, match
-from hilum.duplicates.words import WordIndex, words_of
+from hilum.duplicates.words import WordIndex, Words, words_of
 from hilum.errors import DataError, UsageError
 from hilum.index import Index, alike, counted
 from hilum.parallel import Ahead, Crashed, Progress, Watch, default_processes, in_batches, spread, unwatched
@@ -166,15 +166,21 @@ def _asked(films: pd.DataFrame, cache: KeypointCache, processes: int | None, pro
     """
     view = cache.view(list(films["sha256"]))
     asked = {_Asked(int(first), int(second), "as is") for first, second in alike(films)}
-    pieces = list(in_batches(range(len(view)), AT_ONCE))
+    pieces = [(rows, view.only(np.array(rows))) for rows in in_batches(range(len(view)), AT_ONCE)]
     with TemporaryDirectory() as folder, Ahead(min(len(pieces), processes or default_processes())) as pool:
         index = Path(folder)
-        WordIndex.of([words_of(unpacked(row).descriptors) for row in _rows(view)]).save(index)
-        work = (partial(_looked_up, index, view.only(np.array(rows)), rows) for rows in pieces)
-        for rows, found in zip(pieces, pool.each(work), strict=True):
+        words = pool.each(partial(_words, part) for _, part in pieces)
+        WordIndex.of([one for some in words for one in some]).save(index)
+        work = (partial(_looked_up, index, part, rows) for rows, part in pieces)
+        for (rows, _), found in zip(pieces, pool.each(work), strict=True):
             asked |= found
             progress(rows[-1] + 1, len(view))
     return sorted(asked)
+
+
+def _words(view: ArrayView) -> list[Words]:
+    """Of each film as it hangs."""
+    return [words_of(unpacked(row).descriptors) for row in view[:]]
 
 
 def _looked_up(index: Path, view: ArrayView, films: Sequence[int]) -> set[_Asked]:
